@@ -1,0 +1,2 @@
+//! Builds the keeper; see `keeper/main.rs`.
+fn main() {}

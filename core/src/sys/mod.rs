@@ -1,0 +1,1 @@
+//! System calls: thin, typed, and the only place of `unsafe` in this crate.
