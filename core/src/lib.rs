@@ -6,6 +6,7 @@ mod id;
 
 pub mod cgroup;
 pub mod image;
+pub mod process;
 pub mod spec;
 
 mod sys;

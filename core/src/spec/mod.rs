@@ -1,1 +1,4 @@
-//! (under construction)
+//! The OCI runtime spec: what a container's configuration is lowered to, and plans compiled from.
+
+pub(crate) mod capability;
+pub(crate) mod mount;
