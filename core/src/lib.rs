@@ -7,6 +7,7 @@ mod id;
 pub mod cgroup;
 pub mod image;
 pub mod process;
+mod rootfs;
 pub mod spec;
 
 mod sys;

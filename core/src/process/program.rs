@@ -78,7 +78,7 @@ fn intact(path: &Path) -> io::Result<File> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
-    file.by_ref().take(PROGRAM.len() as u64 + 1).read_to_end(&mut bytes)?;
+    (&mut file).take(PROGRAM.len() as u64 + 1).read_to_end(&mut bytes)?;
     let ours = rustix::process::geteuid().as_raw();
     use std::os::unix::fs::MetadataExt;
     if bytes == PROGRAM && metadata.uid() == ours && metadata.mode() & 0o7777 == 0o500 {

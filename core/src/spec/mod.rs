@@ -2,3 +2,5 @@
 
 pub(crate) mod capability;
 pub(crate) mod mount;
+pub(crate) mod config;
+pub(crate) mod lower;
