@@ -73,6 +73,12 @@ impl Keeper {
         Ok(Keeper { control })
     }
 
+    /// Ends the keeper and its containers. Dropping it does not while a forked copy of the host
+    /// holds the same socket.
+    pub(crate) fn end(&self) {
+        let _ = rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both);
+    }
+
     /// Starts `plan` in a new process. `inputs` are the plan's, in its order.
     ///
     /// Returns as soon as the keeper has been asked: see [`Running::await_exec`].

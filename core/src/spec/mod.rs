@@ -2,5 +2,5 @@
 
 pub(crate) mod capability;
 pub(crate) mod mount;
-pub(crate) mod config;
+pub mod config;
 pub(crate) mod lower;
