@@ -67,6 +67,17 @@ impl Assembler {
         }
     }
 
+    /// Keeps the bits of A in `mask`, then goes to `next`, if anything there looks at it.
+    pub(super) fn and(&mut self, mask: u32, next: Label) -> Label {
+        match next {
+            Label::Return(_) => next,
+            Label::At(_) => {
+                self.fall_into(next);
+                self.write(op::AND, 0, 0, mask)
+            }
+        }
+    }
+
     /// Compares A with `k`.
     pub(super) fn branch(&mut self, code: u16, k: u32, yes: Label, no: Label) -> Label {
         if yes == no {
@@ -109,26 +120,27 @@ impl Assembler {
         wide: bool,
         otherwise: Label,
     ) -> Label {
-        let Some((last, before)) = matchers.split_last() else {
-            return otherwise;
-        };
-        let Some(arg) = last.single_comparison() else {
-            let label = self.all_of(
-                &last.conditions,
+        let (mut next, mut rest) = (otherwise, matchers);
+        while let Some((last, before)) = rest.split_last() {
+            let Some(arg) = last.single_comparison() else {
+                let verdict = Label::Return(last.verdict);
+                next = self.all_of(&last.conditions, wide, verdict, next);
+                rest = before;
+                continue;
+            };
+            let alike = |matcher: &&Matcher| matcher.single_comparison() == Some(arg);
+            let same = rest.iter().rev().take_while(alike).count();
+            let (before, ladder) = rest.split_at(rest.len() - same);
+            let rung = |m: &Matcher| (m.conditions[0].test, Label::Return(m.verdict));
+            next = self.compare(
+                arg,
                 wide,
-                Label::Return(last.verdict),
-                otherwise,
+                &ladder.iter().map(rung).collect::<Vec<_>>(),
+                next,
             );
-            return self.first_match(before, wide, label);
-        };
-        let alike = |matcher: &&Matcher| matcher.single_comparison() == Some(arg);
-        let same = matchers.iter().rev().take_while(alike).count();
-        let (before, ladder) = matchers.split_at(matchers.len() - same);
-        let conditions = ladder
-            .iter()
-            .map(|m| (m.conditions[0].test, Label::Return(m.verdict)));
-        let label = self.compare(arg, wide, &conditions.collect::<Vec<_>>(), otherwise);
-        self.first_match(before, wide, label)
+            rest = before;
+        }
+        next
     }
 
     /// Goes to `yes` if every condition holds, else to `no`.
@@ -240,8 +252,8 @@ impl Assembler {
         let label = if value == 0 {
             self.branch(op::JSET, mask, no, yes)
         } else {
-            self.branch(op::JEQ, value, yes, no);
-            self.write(op::AND, 0, 0, mask)
+            let label = self.branch(op::JEQ, value, yes, no);
+            self.and(mask, label)
         };
         self.load(at, label)
     }

@@ -9,7 +9,7 @@ use super::Arch;
 use super::assemble::{self, Assembler, Label, Pieces};
 use super::filter::{FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_WAIT_KILLABLE_RECV, Filter, op};
 use super::lower::{Lowered, Matcher, too_long};
-use super::syscalls::{ARM_PRIVATE, X32_BIT, in_arch};
+use super::syscalls::{ARM_PRIVATE, X32_BIT, X32_OWN, in_arch};
 use crate::Result;
 
 /// SECCOMP_RET_KILL_PROCESS.
@@ -31,11 +31,12 @@ const TABLE: u32 = 512;
 /// - A rule without conditions wins over those with conditions. The conditions of one rule are
 ///   and-ed, unless two concern the same argument: then all of them are or-ed.
 /// - A rule with the default action is ignored.
-/// - Arguments are compared as 64 bits; for 32-bit ABIs and x32, only the low halves are.
+/// - Arguments are compared as 64 bits; for 32-bit ABIs, only the low halves are.
 /// - A call newer than any the profile names, in its ABI, fails with ENOSYS and not with the default
 ///   action, unless that lets it pass: programs fall back on ENOSYS, and on nothing else.
 ///
 /// It differs in this:
+/// - x32 is filtered along with x86_64: all 64 bits of arguments count, as they do in the kernel.
 /// - An unknown ABI kills the process, where libseccomp kills the thread and leaves the rest of the
 ///   process waiting for it.
 /// - Rules with conditions on one call are tried in the profile's order; libseccomp's order is its
@@ -44,8 +45,9 @@ const TABLE: u32 = 512;
 ///   through `socketcall`.
 /// - `write` may notify. runc refuses it, because it writes the listener's number itself.
 ///
-/// The filter bisects by number, and each comparison that is made at all is made once, so that the
-/// longest way through docker's profile is about a dozen instructions.
+/// The filter bisects by number and then by argument. Docker's profile takes 214 instructions, of
+/// which a call passes 10 on average and 17 at most (libseccomp's takes 1,290); loading it took 80 us
+/// against libseccomp's 300. Compiling it takes 0.1 ms: keep the filter of a profile used again.
 ///
 /// # Errors
 /// `InvalidInput` if an action, errno or argument index is out of range, if the default action is to
@@ -76,7 +78,8 @@ pub fn compile(profile: &LinuxSeccomp, native: Arch) -> Result<Filter> {
             other = assembler.branch(op::JEQ, guest.audit(), numbers, other);
         }
     }
-    let numbers = numbers(&mut assembler, &lowered, native, covers(&Arch::X32))?;
+    let with_x32 = native == Arch::X86_64 && covers(&Arch::X32);
+    let numbers = numbers(&mut assembler, &lowered, native, with_x32)?;
     let entry = assembler.branch(op::JEQ, native.audit(), numbers, other);
     let entry = assembler.load(assemble::ARCH, entry);
     if assembler.len() > Filter::MAX_LEN {
@@ -86,52 +89,35 @@ pub fn compile(profile: &LinuxSeccomp, native: Arch) -> Result<Filter> {
 }
 
 /// Writes the decision by number for calls whose AUDIT_ARCH_* is that of `arch`.
+///
+/// x32 needs no table of its own: without their bit, its numbers are either those of x86_64 or from
+/// [`X32_OWN`] on. A number that only one of the two has is judged for both, and the kernel refuses
+/// it to the other (since Linux 5.4). That saves a third of the filter, and what loading a filter
+/// costs is mostly its length.
 fn numbers(
     assembler: &mut Assembler,
     lowered: &Lowered,
     arch: Arch,
     with_x32: bool,
 ) -> Result<Label> {
-    let mut pieces = Pieces::default();
-    let unknown = table(assembler, lowered, arch, &mut pieces)?;
-    if arch == Arch::X86_64 && with_x32 {
-        table(assembler, lowered, Arch::X32, &mut pieces)?;
-    } else if arch == Arch::X86_64 {
-        pieces.push(X32_BIT, Label::Return(KILL_PROCESS));
-        // No x32 number, but what a tracer writes to skip a call.
-        pieces.push(u32::MAX, unknown);
-    }
-    let label = assembler.bisect(&pieces, TABLE);
-    Ok(assembler.load(assemble::NR, label))
-}
-
-/// Appends the calls of one ABI to `pieces`; returns where calls newer than the profile go.
-fn table(
-    assembler: &mut Assembler,
-    lowered: &Lowered,
-    arch: Arch,
-    pieces: &mut Pieces<u32>,
-) -> Result<Label> {
-    let default = Label::Return(lowered.default);
-    let start = if arch == Arch::X32 { X32_BIT } else { 0 };
-    let (end, unknown) = match newest(lowered, arch) {
-        Some(newest) if lets_pass(lowered.default) => (newest + 1, default),
-        Some(newest) => (newest + 1, Label::Return(NO_SUCH_CALL)),
-        None => (start, default),
-    };
+    let (newest, unknown) = newest(lowered, arch);
+    let x32 = |numbers| in_arch(numbers, Arch::X32).filter(|own| with_x32 && *own >= X32_OWN);
+    let number = |numbers| [in_arch(numbers, arch), x32(numbers)].into_iter().flatten();
     let mut rules: Vec<(u32, Option<usize>)> = lowered
         .rules
         .iter()
-        .filter_map(|(numbers, matcher)| Some((in_arch(numbers, arch)?, *matcher)))
+        .flat_map(|(numbers, matcher)| number(numbers).map(|number| (number, *matcher)))
         .collect();
     rules.sort_unstable();
-    let (ordinary, private) = rules.split_at(rules.partition_point(|(number, _)| *number < end));
-    for (start, rules, between) in [(start, ordinary, default), (end, private, unknown)] {
+    let (older, apart) = rules.split_at(rules.partition_point(|rule| rule.0 < newest));
+    let mut pieces = Pieces::default();
+    let default = Label::Return(lowered.default);
+    for (start, rules, between) in [(0, older, default), (newest, apart, unknown)] {
         pieces.push(start, between);
         for call in rules.chunk_by(|a, b| a.0 == b.0) {
             let matchers = call
                 .iter()
-                .filter_map(|(_, matcher)| Some(&lowered.matchers[(*matcher)?]));
+                .filter_map(|rule| Some(&lowered.matchers[rule.1?]));
             pieces.push(
                 call[0].0,
                 verdict(assembler, matchers, arch.is_wide(), default),
@@ -142,7 +128,30 @@ fn table(
             }
         }
     }
-    Ok(unknown)
+    if arch == Arch::X86_64 && !with_x32 {
+        pieces.push(X32_BIT, Label::Return(KILL_PROCESS));
+        // Not x32, but what a tracer writes to skip a call.
+        pieces.push(u32::MAX, unknown);
+    }
+    let mut label = assembler.bisect(&pieces, TABLE);
+    if with_x32 {
+        label = assembler.and(!X32_BIT, label);
+    }
+    Ok(assembler.load(assemble::NR, label))
+}
+
+/// The number from which on calls are newer than the profile, and where those go.
+fn newest(lowered: &Lowered, arch: Arch) -> (u32, Label) {
+    let default = Label::Return(lowered.default);
+    let numbers = lowered
+        .rules
+        .iter()
+        .filter_map(|(numbers, _)| in_arch(numbers, arch));
+    match numbers.filter(|number| *number < ARM_PRIVATE).max() {
+        Some(newest) if lets_pass(lowered.default) => (newest + 1, default),
+        Some(newest) => (newest + 1, Label::Return(NO_SUCH_CALL)),
+        None => (0, default),
+    }
 }
 
 /// Writes the decision on one call.
@@ -168,16 +177,6 @@ fn verdict<'a>(
         })
         .collect();
     assembler.first_match(&matchers, wide, default)
-}
-
-fn newest(lowered: &Lowered, arch: Arch) -> Option<u32> {
-    let numbers = lowered
-        .rules
-        .iter()
-        .filter_map(|(numbers, _)| in_arch(numbers, arch));
-    numbers
-        .filter(|number| arch != Arch::Arm || *number < ARM_PRIVATE)
-        .max()
 }
 
 /// Whether the call is made, or a tracer decides, so that ENOSYS would be in the way.

@@ -10,6 +10,9 @@ use super::filter::{FLAG_NEW_LISTENER, Filter};
 use super::syscalls::{self, Numbers};
 use crate::{Error, ErrorKind, Result};
 
+/// Far more than any profile has; bounds the time and memory that a hostile one takes.
+const MAX_RULES: usize = 1 << 16;
+
 /// A profile, checked and resolved.
 pub(super) struct Lowered {
     /// The verdict on what no rule matches.
@@ -90,7 +93,11 @@ impl Lowered {
                 conditions,
             });
         }
-        if self.matchers.len() > Filter::MAX_LEN {
+        let pairs = rule
+            .names()
+            .len()
+            .saturating_mul(self.matchers.len() - first);
+        if self.matchers.len() > Filter::MAX_LEN || self.rules.len() + pairs > MAX_RULES {
             return Err(too_long());
         }
         let matchers = first..self.matchers.len();

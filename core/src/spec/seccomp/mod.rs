@@ -80,7 +80,7 @@ impl Arch {
 
     /// Whether both halves of an argument count; see [`compile`].
     const fn is_wide(self) -> bool {
-        matches!(self, Arch::X86_64 | Arch::Aarch64)
+        matches!(self, Arch::X86_64 | Arch::X32 | Arch::Aarch64)
     }
 
     /// As the OCI spec writes it.

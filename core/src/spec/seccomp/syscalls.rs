@@ -17,12 +17,20 @@ const __: i32 = -1;
 /// Set in every x32 number.
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
+/// From here on, and up to 547, are the x32 calls that x86_64 has under other numbers.
+pub(super) const X32_OWN: u32 = 512;
+
 /// ARM's private calls start here, far above its table.
 pub(super) const ARM_PRIVATE: u32 = 0xf_0000;
 
-/// The number of the system call `name` in `arch`, if it has one.
+/// The number of the system call `name` in `arch`, if it has one. That of x32 has bit 30 set.
 pub fn number(name: &str, arch: Arch) -> Option<u32> {
-    in_arch(numbers(name)?, arch)
+    let number = in_arch(numbers(name)?, arch)?;
+    Some(if arch == Arch::X32 {
+        number | X32_BIT
+    } else {
+        number
+    })
 }
 
 /// The numbers of the system call `name`, if any [`Arch`] has it.
@@ -33,14 +41,9 @@ pub(super) fn numbers(name: &str) -> Option<&'static Numbers> {
     Some(&TABLE[row].1)
 }
 
-/// Picks the number for `arch`, with x32's bit set.
+/// Picks the number for `arch`, that of x32 without its bit.
 pub(super) fn in_arch(numbers: &Numbers, arch: Arch) -> Option<u32> {
-    let number = u32::try_from(numbers[arch as usize]).ok()?;
-    Some(if arch == Arch::X32 {
-        number | X32_BIT
-    } else {
-        number
-    })
+    u32::try_from(numbers[arch as usize]).ok()
 }
 
 const fn row(name: &'static str, numbers: Numbers) -> (&'static str, Numbers) {
