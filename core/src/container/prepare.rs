@@ -13,10 +13,12 @@ use crate::image::Lease;
 use crate::process::compile::{Surroundings, compile};
 use crate::process::plan::{Input, Plan};
 use crate::rootfs::overlay;
+use crate::spec::capability;
 use crate::spec::config::ImageDefaults;
 use crate::spec::mount::MountOptions;
+use crate::spec::seccomp::{self, Arch, Filter};
 use crate::sys::mount;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// A container's directory in the store: removed with this.
 #[derive(Debug)]
@@ -120,11 +122,10 @@ impl Compiled {
             bind_is_directory.push(opened.as_ref().is_none_or(|(_, directory)| *directory));
             binds.extend(opened.map(|(source, _)| (index, source)));
         }
-        let filter = default_filter()?;
         let around = Surroundings {
             cgroup_files,
             bind_is_directory: &bind_is_directory,
-            seccomp: filter,
+            seccomp: Some(default_filter()?),
             ..Surroundings::default()
         };
         Ok(Compiled { plan: compile(spec, &around)?, binds })
@@ -166,9 +167,17 @@ fn open_bind(bind: &oci_spec::runtime::Mount) -> Result<Option<(OwnedFd, bool)>>
     Ok(Some((tree, directory)))
 }
 
-/// The default seccomp profile, compiled once.
-fn default_filter() -> Result<Option<&'static [u8]>> {
-    static FILTER: OnceLock<Vec<u8>> = OnceLock::new();
-    let filter = FILTER.get_or_init(Vec::new);
-    Ok(if filter.is_empty() { None } else { Some(filter) })
+/// Docker's seccomp profile for docker's capabilities, compiled once.
+fn default_filter() -> Result<&'static [u8]> {
+    static FILTER: OnceLock<Filter> = OnceLock::new();
+    if let Some(filter) = FILTER.get() {
+        return Ok(filter.as_bytes());
+    }
+    let native = Arch::native().ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, "compile", "the seccomp profile")
+            .cause("it has no system calls of this machine's architecture")
+    })?;
+    let profile = seccomp::default_profile(&capability::DEFAULT.into_iter().collect(), native);
+    let filter = seccomp::compile(&profile, native)?;
+    Ok(FILTER.get_or_init(|| filter).as_bytes())
 }
