@@ -54,16 +54,11 @@ fn wait(child: &Child, input: &Feed<'_>, sinks: &[Sink; 2]) -> Result<Ready, Err
     let end = child.as_fd();
     let writes = input.pipe.as_ref().map(AsFd::as_fd);
     let reads = sinks.each_ref().map(|sink| sink.pipe.as_ref().map(AsFd::as_fd));
-    // A pipe that is done with is polled for nothing, in the place of the end.
-    let poll = |pipe: &Option<BorrowedFd<'_>>, flags| match pipe {
-        Some(pipe) => PollFd::from_borrowed_fd(*pipe, flags),
-        None => PollFd::from_borrowed_fd(end, PollFlags::empty()),
-    };
     let mut fds = [
         PollFd::from_borrowed_fd(end, PollFlags::IN),
-        poll(&writes, PollFlags::OUT),
-        poll(&reads[0], PollFlags::IN),
-        poll(&reads[1], PollFlags::IN),
+        poll_for(writes, PollFlags::OUT, end),
+        poll_for(reads[0], PollFlags::IN, end),
+        poll_for(reads[1], PollFlags::IN, end),
     ];
     loop {
         match rustix::event::poll(&mut fds, None) {
@@ -80,6 +75,18 @@ fn wait(child: &Child, input: &Feed<'_>, sinks: &[Sink; 2]) -> Result<Ready, Err
         input: input.pipe.is_some() && ready(1),
         sinks: [sinks[0].pipe.is_some() && ready(2), sinks[1].pipe.is_some() && ready(3)],
     })
+}
+
+/// A pipe that is done with is polled for nothing, with `end` in its place.
+fn poll_for<'a>(
+    pipe: Option<BorrowedFd<'a>>,
+    flags: PollFlags,
+    end: BorrowedFd<'a>,
+) -> PollFd<'a> {
+    match pipe {
+        Some(pipe) => PollFd::from_borrowed_fd(pipe, flags),
+        None => PollFd::from_borrowed_fd(end, PollFlags::empty()),
+    }
 }
 
 /// What is still to be written; the pipe is closed when all of it is.
