@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::Result;
 use crate::cgroup::{self, Cgroups};
 use crate::container::seat::Shared;
 use crate::container::{Command, Root};
 use crate::image::Images;
 use crate::store::Store;
-use crate::Result;
 
 /// A container engine inside this program.
 ///

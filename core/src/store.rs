@@ -93,9 +93,8 @@ impl Store {
     /// Removes what dead owners left: their control groups through `remove_groups`, then their
     /// directories. One that cannot be removed now is left for the next sweep.
     pub(crate) fn sweep(&self, remove_groups: impl Fn(&[PathBuf]) -> Result<()>) -> Result<()> {
-        let failed = |error: io::Error| {
-            Error::os("sweep the store", self.root.display().to_string(), error)
-        };
+        let failed =
+            |error: io::Error| Error::os("sweep the store", self.root.display().to_string(), error);
         let attached = self.root.join("attached");
         if fs::read_dir(&attached).map_err(failed)?.next().is_none() {
             return Ok(());

@@ -22,11 +22,8 @@ fn in_child(name: &str, body: fn()) {
         return body();
     }
     let test = env::current_exe().unwrap();
-    let output = Command::new(test)
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
+    let output =
+        Command::new(test).args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
     assert!(
         output.status.success(),
         "{}\n{}{}",
@@ -54,12 +51,7 @@ fn load(filter: &Filter) {
     // SAFETY: `program` and the filter it points to outlive the call, which only reads them; the
     // kernel copies the filter byte by byte, so that its alignment does not matter.
     let loaded = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            &raw const program,
-        )
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     };
     assert_eq!(loaded, 0, "{}", Errno::last());
 }
@@ -87,38 +79,18 @@ fn dockers_profile_denies_and_allows() {
         assert_eq!(call("unshare", [0; 5]), Err(Errno::EPERM));
         assert_eq!(call("mount", [0; 5]), Err(Errno::EPERM));
         assert_eq!(call("clone3", [0; 5]), Err(Errno::ENOSYS));
-        assert_eq!(
-            call("clone", [libc::CLONE_NEWUSER.into(), 0, 0, 0, 0]),
-            Err(Errno::EPERM)
-        );
-        assert_eq!(
-            call("file_setattr", [0; 5]),
-            Err(Errno::ENOSYS),
-            "newer than the profile"
-        );
+        assert_eq!(call("clone", [libc::CLONE_NEWUSER.into(), 0, 0, 0, 0]), Err(Errno::EPERM));
+        assert_eq!(call("file_setattr", [0; 5]), Err(Errno::ENOSYS), "newer than the profile");
         assert_eq!(call_number(5000, [0; 5]), Err(Errno::ENOSYS));
-        assert_eq!(
-            call("socket", [libc::AF_ALG.into(), 5, 0, 0, 0]),
-            Err(Errno::EPERM)
-        );
-        assert_eq!(
-            call("socket", [libc::AF_VSOCK.into(), 1, 0, 0, 0]),
-            Err(Errno::EPERM)
-        );
-        assert_eq!(
-            call("personality", [0x4_0000, 0, 0, 0, 0]),
-            Err(Errno::EPERM)
-        );
+        assert_eq!(call("socket", [libc::AF_ALG.into(), 5, 0, 0, 0]), Err(Errno::EPERM));
+        assert_eq!(call("socket", [libc::AF_VSOCK.into(), 1, 0, 0, 0]), Err(Errno::EPERM));
+        assert_eq!(call("personality", [0x4_0000, 0, 0, 0, 0]), Err(Errno::EPERM));
 
         assert_eq!(call("getpid", [0; 5]), Ok(std::process::id().into()));
         assert!(call("personality", [0xffff_ffff, 0, 0, 0, 0]).is_ok());
         std::os::unix::net::UnixStream::pair().unwrap();
         std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert_eq!(
-            thread::spawn(|| 7).join().unwrap(),
-            7,
-            "glibc falls back to clone"
-        );
+        assert_eq!(thread::spawn(|| 7).join().unwrap(), 7, "glibc falls back to clone");
         assert!(Command::new("true").status().unwrap().success());
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         assert!(status.contains("Seccomp:\t2\n"), "{status}");

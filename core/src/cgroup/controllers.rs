@@ -41,9 +41,7 @@ impl Controllers {
     }
 
     pub(super) fn iter(self) -> impl Iterator<Item = (&'static str, Controllers)> {
-        NAMES
-            .into_iter()
-            .filter(move |(_, controller)| self.meets(*controller))
+        NAMES.into_iter().filter(move |(_, controller)| self.meets(*controller))
     }
 }
 
@@ -84,10 +82,7 @@ mod tests {
             Controllers::parse("cpuset cpu io memory hugetlb pids\n"),
             Controllers::CPU | Controllers::MEMORY | Controllers::PIDS
         );
-        assert_eq!(
-            Controllers::parse("rw,cpu,cpuacct"),
-            Controllers::CPU | Controllers::CPUACCT
-        );
+        assert_eq!(Controllers::parse("rw,cpu,cpuacct"), Controllers::CPU | Controllers::CPUACCT);
         assert_eq!(Controllers::parse("\n"), Controllers::NONE);
         let names: Vec<_> = Controllers::V2.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["cpu", "memory", "pids"]);

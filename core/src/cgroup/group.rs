@@ -64,11 +64,7 @@ impl Group {
     /// See [`Parent::create`](super::Parent::create).
     pub(super) fn create(shared: Arc<Shared>, name: &str, limits: &Limits) -> Result<Self> {
         let needed = limits.controllers();
-        let mut group = Group {
-            shared: Arc::clone(&shared),
-            name: name.to_owned(),
-            made: 0,
-        };
+        let mut group = Group { shared: Arc::clone(&shared), name: name.to_owned(), made: 0 };
         for (index, place) in shared.places.iter().enumerate() {
             let required = place.controllers.meets(needed);
             if !required && !shared.accounts_in(place) {
@@ -89,10 +85,7 @@ impl Group {
     }
 
     fn apply(&self, place: &Place, limits: &Limits) -> Result<()> {
-        for (file, value) in place
-            .version
-            .settings(limits, place.controllers, place.swap)
-        {
+        for (file, value) in place.version.settings(limits, place.controllers, place.swap) {
             file::write(&place.directory, self.file(file), &value).map_err(|errno| {
                 let operation = format!("write {value} into {file} of cgroup");
                 Error::os(operation, self.name.as_str(), errno)
@@ -106,10 +99,7 @@ impl Group {
     /// # Errors
     /// `NotFound` if somebody else removed the group; `ResourceExhausted` without a free descriptor.
     pub fn entry(&self) -> Result<Entry> {
-        let mut entry = Entry {
-            tasks: Vec::with_capacity(4),
-            directory: None,
-        };
+        let mut entry = Entry { tasks: Vec::with_capacity(4), directory: None };
         for place in self.places() {
             let opened = match place.version {
                 Version::V1 => file::open(&place.directory, self.file("tasks"), OFlags::WRONLY)
@@ -141,9 +131,7 @@ impl Group {
             }
         }
         // One hierarchy is enough: all have the same processes. v2 first, for its single stroke.
-        let place = self
-            .places()
-            .max_by_key(|place| place.version == Version::V2);
+        let place = self.places().max_by_key(|place| place.version == Version::V2);
         let Some(place) = place else { return Ok(()) };
         tree::kill(&place.directory, &self.name, deadline).map_err(error)
     }
@@ -180,9 +168,7 @@ impl Group {
     /// The places in which the group exists.
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         let places = self.shared.places.iter().enumerate();
-        places
-            .filter(|(index, _)| self.made & (1 << index) != 0)
-            .map(|(_, place)| place)
+        places.filter(|(index, _)| self.made & (1 << index) != 0).map(|(_, place)| place)
     }
 
     /// The group's control file `name`, relative to a place.

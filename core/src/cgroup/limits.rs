@@ -160,9 +160,8 @@ impl FromStr for Cpus {
 
     /// Reads a decimal number, such as `1.5`.
     fn from_str(text: &str) -> Result<Self> {
-        let number = text
-            .parse()
-            .map_err(|error| invalid("limit cpus to", text).with_source(error))?;
+        let number =
+            text.parse().map_err(|error| invalid("limit cpus to", text).with_source(error))?;
         Cpus::new(number)
     }
 }
@@ -231,9 +230,7 @@ impl FromStr for Bytes {
 }
 
 fn parse_bytes(text: &str) -> Option<Bytes> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let shift = shift_of(&unit.trim_start_matches(' ').to_ascii_lowercase())?;
 
@@ -276,11 +273,7 @@ mod tests {
             ("1.5g", 1536 << 20, "1536m"),
             ("1t", 1 << 40, "1t"),
             ("0.1k", 102, "102"),
-            (
-                "9223372036854775807",
-                i64::MAX as u64,
-                "9223372036854775807",
-            ),
+            ("9223372036854775807", i64::MAX as u64, "9223372036854775807"),
         ] {
             let size: Bytes = text.parse().unwrap();
             assert_eq!(size.get(), bytes, "{text}");
@@ -346,12 +339,7 @@ mod tests {
 
     #[test]
     fn cpus_become_a_quota() {
-        for (text, quota) in [
-            ("0.01", 1000),
-            ("0.5", 50_000),
-            ("1.5", 150_000),
-            ("2", 200_000),
-        ] {
+        for (text, quota) in [("0.01", 1000), ("0.5", 50_000), ("1.5", 150_000), ("2", 200_000)] {
             assert_eq!(text.parse::<Cpus>().unwrap().quota_us(), quota);
         }
         for text in ["0", "-1", "0.009", "nan", "inf", "1e9", "", "two"] {

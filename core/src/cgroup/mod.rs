@@ -91,10 +91,7 @@ impl Cgroups {
 
     /// The same from given texts.
     fn from_proc(mountinfo: &[u8], own: &[u8]) -> Self {
-        Cgroups {
-            hierarchies: mounts::open_all(mountinfo),
-            own: own_group(own),
-        }
+        Cgroups { hierarchies: mounts::open_all(mountinfo), own: own_group(own) }
     }
 
     /// Which interfaces there are.
@@ -129,9 +126,7 @@ fn own_group(text: &[u8]) -> Option<PathBuf> {
     let text = std::str::from_utf8(text).ok()?;
     let path = Path::new(text.lines().find_map(|line| line.strip_prefix("0::"))?);
     // A group outside of our cgroup namespace is shown with "..": it cannot be seen from here.
-    let visible = path
-        .components()
-        .all(|component| component != Component::ParentDir);
+    let visible = path.components().all(|component| component != Component::ParentDir);
     visible.then(|| path.to_path_buf())
 }
 
@@ -144,11 +139,7 @@ fn check_name(name: &str) -> Result<()> {
     {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::InvalidInput,
-        "name a cgroup",
-        format!("{name:?}"),
-    )
-    .cause("it is not a plain name")
-    .fix("use letters, digits, '-', '_' and '.', at most 255, a letter or digit first"))
+    Err(Error::new(ErrorKind::InvalidInput, "name a cgroup", format!("{name:?}"))
+        .cause("it is not a plain name")
+        .fix("use letters, digits, '-', '_' and '.', at most 255, a letter or digit first"))
 }

@@ -30,10 +30,8 @@ pub(super) struct Hierarchy {
 ///
 /// A mount that cannot be seen, because another one covers it, is left out.
 pub(super) fn open_all(mountinfo: &[u8]) -> Vec<Hierarchy> {
-    let mut mounts: Vec<Mount> = mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(Mount::parse)
-        .collect();
+    let mut mounts: Vec<Mount> =
+        mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect();
     // A hierarchy may be mounted several times, in part (into containers) or as a whole.
     mounts.sort_by_key(|mount| mount.root != Path::new("/"));
 
@@ -82,13 +80,7 @@ impl Mount {
         if version == Version::V1 && controllers.is_empty() {
             return None; // name=systemd, devices, freezer, ...
         }
-        Some(Mount {
-            device,
-            root,
-            point,
-            version,
-            controllers,
-        })
+        Some(Mount { device, root, point, version, controllers })
     }
 
     /// Opens the mount point, if what is there is still this mount.

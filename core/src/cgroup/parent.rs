@@ -61,9 +61,7 @@ impl Parent {
             shared.places.extend(place);
             shared.refusals.extend(refusals);
         }
-        Ok(Parent {
-            shared: Arc::new(shared),
-        })
+        Ok(Parent { shared: Arc::new(shared) })
     }
 
     /// Makes the group `name` with `limits`, ready to be [entered](Group::entry).
@@ -115,9 +113,7 @@ impl Shared {
             return Err(self.missing(name, word, controller));
         }
         let swapless = |place: &Place| place.controllers.meets(Controllers::MEMORY) && !place.swap;
-        let names_swap = limits
-            .memory
-            .is_some_and(|memory| memory.names_swap_limit());
+        let names_swap = limits.memory.is_some_and(|memory| memory.names_swap_limit());
         if names_swap && self.places.iter().any(swapless) {
             return Err(Error::new(ErrorKind::Unsupported, "limit swap of", name)
                 .cause("this kernel does not account swap to cgroups")
@@ -128,10 +124,7 @@ impl Shared {
 
     fn missing(&self, name: &str, word: &str, controller: Controllers) -> Error {
         let operation = format!("limit {} of", if word == "cpu" { "cpus" } else { word });
-        let refusal = self
-            .refusals
-            .iter()
-            .find(|refusal| refusal.controllers.meets(controller));
+        let refusal = self.refusals.iter().find(|refusal| refusal.controllers.meets(controller));
         if let Some(Refusal { path, errno, .. }) = refusal {
             let error = Error::os(operation, name, *errno).cause(format!(
                 "the cgroup controller {word:?} cannot be used in {}: {errno}",
@@ -204,9 +197,7 @@ fn make_v2(
 
 /// A place without controllers is still more than none: it counts CPU time and kills.
 fn count(place: &Option<Place>) -> usize {
-    place
-        .as_ref()
-        .map_or(0, |place| 1 + place.controllers.iter().count())
+    place.as_ref().map_or(0, |place| 1 + place.controllers.iter().count())
 }
 
 fn remove(place: Option<Place>, components: &[String]) {

@@ -47,10 +47,7 @@ impl Place {
         for _ in 1..ATTEMPTS {
             match Self::try_make(base, components) {
                 // Another handle removed a directory between our mkdir and our open.
-                Err(Refusal {
-                    errno: Errno::NOENT | Errno::NODEV,
-                    ..
-                }) => {}
+                Err(Refusal { errno: Errno::NOENT | Errno::NODEV, .. }) => {}
                 Ok((place, refusals)) => return (Some(place), refusals),
                 Err(refusal) => return (None, vec![refusal]),
             }
@@ -86,17 +83,7 @@ impl Place {
         }
         let version = base.version;
         let swap = fs::statat(&directory, version.swap_file(), AtFlags::empty()).is_ok();
-        Ok((
-            Place {
-                version,
-                controllers,
-                swap,
-                path,
-                directory,
-                first_made,
-            },
-            refusals,
-        ))
+        Ok((Place { version, controllers, swap, path, directory, first_made }, refusals))
     }
 
     /// Removes the last directory, and those above it as far as they are empty and ours: made by
@@ -154,11 +141,7 @@ impl Hierarchy {
             match switch_on(&directory, controllers) {
                 Ok(()) => on |= controllers,
                 Err(errno) => {
-                    refusals.push(Refusal {
-                        controllers,
-                        path: path.to_path_buf(),
-                        errno,
-                    });
+                    refusals.push(Refusal { controllers, path: path.to_path_buf(), errno });
                 }
             }
         }
@@ -167,10 +150,7 @@ impl Hierarchy {
 }
 
 fn switch_on(directory: impl AsFd, controllers: Controllers) -> Result<(), Errno> {
-    let words: Vec<String> = controllers
-        .iter()
-        .map(|(name, _)| format!("+{name}"))
-        .collect();
+    let words: Vec<String> = controllers.iter().map(|(name, _)| format!("+{name}")).collect();
     file::write(directory, "cgroup.subtree_control", &words.join(" "))
 }
 
@@ -200,11 +180,7 @@ mod tests {
     fn v2_switches_on_what_is_missing_in_every_directory_above_the_groups() {
         let top = tempfile::tempdir().unwrap();
         let (skep, owner) = (top.path().join("skep"), top.path().join("skep/owner"));
-        fake_group(
-            top.path(),
-            "cpuset cpu io memory hugetlb pids\n",
-            "memory pids\n",
-        );
+        fake_group(top.path(), "cpuset cpu io memory hugetlb pids\n", "memory pids\n");
         fake_group(&skep, "memory pids\n", "\n");
         fake_group(&owner, "memory pids\n", "memory pids\n");
         let hierarchy = fake_hierarchy(top.path());
@@ -245,10 +221,7 @@ mod tests {
     #[test]
     fn only_what_was_made_is_removed_above_the_last_component() {
         let top = tempfile::tempdir().unwrap();
-        let hierarchy = Hierarchy {
-            version: Version::V1,
-            ..fake_hierarchy(top.path())
-        };
+        let hierarchy = Hierarchy { version: Version::V1, ..fake_hierarchy(top.path()) };
         create_dir(top.path().join("a")).unwrap();
         let components = ["a", "b", "c"].map(String::from);
         let (place, _) = Place::make(&hierarchy, &components);

@@ -97,9 +97,7 @@ mod tests {
     }
 
     fn text(settings: Vec<Setting>) -> String {
-        let lines = settings
-            .iter()
-            .map(|(file, value)| format!("{file}={value}"));
+        let lines = settings.iter().map(|(file, value)| format!("{file}={value}"));
         lines.collect::<Vec<_>>().join(", ")
     }
 
@@ -129,25 +127,12 @@ mod tests {
     fn defaults_are_not_written() {
         for version in [Version::V1, Version::V2] {
             assert_eq!(version.settings(&Limits::default(), ALL, true), []);
-            let huge = Limits {
-                pids: NonZeroU32::new(u32::MAX),
-                ..Limits::default()
-            };
+            let huge = Limits { pids: NonZeroU32::new(u32::MAX), ..Limits::default() };
             assert_eq!(version.settings(&huge, ALL, true), []);
             let unlimited = limits(MemorySwap::Unlimited);
-            assert_eq!(
-                version
-                    .settings(&unlimited, Controllers::MEMORY, true)
-                    .len(),
-                1
-            );
+            assert_eq!(version.settings(&unlimited, Controllers::MEMORY, true).len(), 1);
             let unaccounted = limits(MemorySwap::SameAsMemory);
-            assert_eq!(
-                version
-                    .settings(&unaccounted, Controllers::MEMORY, false)
-                    .len(),
-                1
-            );
+            assert_eq!(version.settings(&unaccounted, Controllers::MEMORY, false).len(), 1);
         }
     }
 }

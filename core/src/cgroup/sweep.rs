@@ -36,10 +36,7 @@ pub fn sweep(directories: &[PathBuf]) -> Result<()> {
 fn sweep_one(directory: &Path) -> Result<()> {
     let error = |errno: Errno| Error::os("sweep cgroup", directory.display().to_string(), errno);
     let Some((above, name)) = split(directory) else {
-        return Err(refuse(
-            directory,
-            "it is not an absolute path below a component \"skep\"",
-        ));
+        return Err(refuse(directory, "it is not an absolute path below a component \"skep\""));
     };
     let parent = match file::open_directory(fs::CWD, above) {
         Err(Errno::NOENT) => return Ok(()),
@@ -86,23 +83,9 @@ mod tests {
     #[test]
     fn only_below_a_component_skep() {
         let split = |path: &'static str| split(Path::new(path));
-        assert_eq!(
-            split("/c/memory/skep/1"),
-            Some((Path::new("/c/memory/skep"), "1"))
-        );
-        assert_eq!(
-            split("/c/a/skep/1/2"),
-            Some((Path::new("/c/a/skep/1"), "2"))
-        );
-        for path in [
-            "/c/skep",
-            "/c/skeps/1",
-            "skep/1",
-            "/c/skep/..",
-            "/c/skep/../1",
-            "/",
-            "",
-        ] {
+        assert_eq!(split("/c/memory/skep/1"), Some((Path::new("/c/memory/skep"), "1")));
+        assert_eq!(split("/c/a/skep/1/2"), Some((Path::new("/c/a/skep/1"), "2")));
+        for path in ["/c/skep", "/c/skeps/1", "skep/1", "/c/skep/..", "/c/skep/../1", "/", ""] {
             assert_eq!(split(path), None, "{path}");
         }
     }

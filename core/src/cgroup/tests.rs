@@ -24,13 +24,8 @@ struct Owner {
 
 impl Owner {
     fn of(cgroups: &Cgroups) -> Self {
-        let parent = cgroups
-            .parent(&format!("skep/test-{}", id::random()))
-            .unwrap();
-        Owner {
-            directories: parent.directories(),
-            parent: Some(parent),
-        }
+        let parent = cgroups.parent(&format!("skep/test-{}", id::random())).unwrap();
+        Owner { directories: parent.directories(), parent: Some(parent) }
     }
 
     /// `None`, and says so, if this machine does not let us limit anything.
@@ -54,9 +49,7 @@ impl Owner {
     fn groups(&self) -> usize {
         let inner = |directory: &PathBuf| {
             let entries = std::fs::read_dir(directory).unwrap();
-            entries
-                .filter(|entry| entry.as_ref().unwrap().path().is_dir())
-                .count()
+            entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
         };
         self.directories.iter().map(inner).sum()
     }
@@ -90,10 +83,7 @@ fn start(group: &Group, script: &str) -> Child {
         ways.push(format!("/proc/{us}/fd/{}", tasks.as_raw_fd()));
     }
     if let Some(directory) = entry.directory() {
-        ways.push(format!(
-            "/proc/{us}/fd/{}/cgroup.procs",
-            directory.as_raw_fd()
-        ));
+        ways.push(format!("/proc/{us}/fd/{}/cgroup.procs", directory.as_raw_fd()));
     }
     // Says "in" before the entry is closed here.
     let enter = "for way; do echo 0 > $way || exit 99; done; echo in;";
@@ -119,16 +109,9 @@ fn run(group: &Group, script: &str) -> ExitStatus {
 fn control(group: &Group, v1: &str, v2: &str) -> String {
     let read = |place: &super::place::Place| {
         let group = place.path.join(&group.name);
-        read_to_string(group.join(v1))
-            .or_else(|_| read_to_string(group.join(v2)))
-            .ok()
+        read_to_string(group.join(v1)).or_else(|_| read_to_string(group.join(v2))).ok()
     };
-    group
-        .places()
-        .find_map(read)
-        .unwrap()
-        .trim_end()
-        .to_string()
+    group.places().find_map(read).unwrap().trim_end().to_string()
 }
 
 /// Allocates and touches more than 64 MiB, in the shell itself.
@@ -137,19 +120,11 @@ const HOG: &str = "exec head -c 200m /dev/zero | tail -c 199m";
 #[test]
 fn limits_are_in_the_kernels_files() {
     let Some(owner) = Owner::detect() else { return };
-    let group = owner
-        .create("web", &limits(Some(64), Some("0.5"), Some(20)))
-        .unwrap();
-    assert_eq!(
-        control(&group, "memory.limit_in_bytes", "memory.max"),
-        "67108864"
-    );
+    let group = owner.create("web", &limits(Some(64), Some("0.5"), Some(20))).unwrap();
+    assert_eq!(control(&group, "memory.limit_in_bytes", "memory.max"), "67108864");
     assert_eq!(control(&group, "pids.max", "pids.max"), "20");
     let quota = control(&group, "cpu.cfs_quota_us", "cpu.max");
-    assert!(
-        ["50000", "50000 100000"].contains(&quota.as_str()),
-        "{quota}"
-    );
+    assert!(["50000", "50000 100000"].contains(&quota.as_str()), "{quota}");
     if group.places().any(|place| place.swap) {
         let swap = control(&group, "memory.memsw.limit_in_bytes", "memory.swap.max");
         assert!(["134217728", "67108864"].contains(&swap.as_str()), "{swap}");
@@ -162,22 +137,11 @@ fn limits_are_in_the_kernels_files() {
 fn too_much_memory_is_an_oom_kill() {
     let Some(owner) = Owner::detect() else { return };
     let memory = Memory::new(Bytes::mib(16), MemorySwap::SameAsMemory).unwrap();
-    let group = owner
-        .create(
-            "hog",
-            &Limits {
-                memory: Some(memory),
-                ..Limits::default()
-            },
-        )
-        .unwrap();
+    let group = owner.create("hog", &Limits { memory: Some(memory), ..Limits::default() }).unwrap();
     assert_eq!(group.oom_kills().unwrap(), Some(0));
     // The pipe's end has the status of tail, which has to hold what it is going to print.
     let status = run(&group, HOG);
-    assert!(
-        status.signal() == SIGKILL || status.code() == Some(137),
-        "{status}"
-    );
+    assert!(status.signal() == SIGKILL || status.code() == Some(137), "{status}");
     let usage = group.usage().unwrap();
     assert_eq!(usage.oom_kills, Some(1));
     let peak = usage.memory_peak.unwrap();
@@ -210,10 +174,7 @@ fn usage_is_there_after_the_exit() {
     let usage = group.usage().unwrap();
     let cpu = usage.cpu.unwrap();
     assert!(cpu.total > Duration::from_millis(10), "{cpu:?}");
-    assert!(
-        cpu.total.abs_diff(cpu.user + cpu.system) < Duration::from_micros(3),
-        "{cpu:?}"
-    );
+    assert!(cpu.total.abs_diff(cpu.user + cpu.system) < Duration::from_micros(3), "{cpu:?}");
     assert!(usage.memory_peak.is_none_or(|peak| peak > Bytes::kib(64)));
     assert!(usage.oom_kills.is_none_or(|kills| kills == 0));
 }
@@ -221,9 +182,7 @@ fn usage_is_there_after_the_exit() {
 #[test]
 fn kill_takes_everything_and_a_live_group_is_not_removed() {
     let Some(owner) = Owner::detect() else { return };
-    let group = owner
-        .create("live", &limits(Some(64), None, Some(50)))
-        .unwrap();
+    let group = owner.create("live", &limits(Some(64), None, Some(50))).unwrap();
     let mut child = start(&group, "setsid sleep 1000 & sleep 1000 & sleep 1000");
     drop(owner.create("empty", &Limits::default()).unwrap());
     group.kill().unwrap();
@@ -234,11 +193,7 @@ fn kill_takes_everything_and_a_live_group_is_not_removed() {
     let mut child = start(&group, "read line");
     let error = group.remove_within(Duration::ZERO).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse);
-    assert!(
-        error
-            .to_string()
-            .starts_with("cannot remove cgroup busy: processes are left in /")
-    );
+    assert!(error.to_string().starts_with("cannot remove cgroup busy: processes are left in /"));
     drop(child.stdin.take());
     child.wait().unwrap();
 }
@@ -251,10 +206,7 @@ fn groups_made_inside_go_with_it() {
     let deep = place.path.join("nest/a/b/c/d");
     std::fs::create_dir_all(&deep).unwrap();
     std::fs::create_dir_all(place.path.join("nest/a/x")).unwrap();
-    let script = format!(
-        "echo 0 > {}/cgroup.procs && echo deep; sleep 1000",
-        deep.display()
-    );
+    let script = format!("echo 0 > {}/cgroup.procs && echo deep; sleep 1000", deep.display());
     let mut child = start(&group, &script);
     let mut line = [0; 5];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
@@ -267,19 +219,12 @@ fn groups_made_inside_go_with_it() {
 #[test]
 fn sweep_kills_and_removes_what_an_owner_left() {
     let Some(owner) = Owner::detect() else { return };
-    let group = owner
-        .create("left", &limits(Some(64), Some("1"), Some(10)))
-        .unwrap();
+    let group = owner.create("left", &limits(Some(64), Some("1"), Some(10))).unwrap();
     let mut child = start(&group, "sleep 1000");
     std::mem::forget(group);
     sweep(&owner.directories).unwrap();
     assert_eq!(child.wait().unwrap().signal(), SIGKILL);
-    assert!(
-        owner
-            .directories
-            .iter()
-            .all(|directory| !directory.exists())
-    );
+    assert!(owner.directories.iter().all(|directory| !directory.exists()));
     sweep(&owner.directories).unwrap();
 }
 
@@ -294,9 +239,7 @@ fn sixteen_threads_make_parents_and_groups_at_once() {
                 let cgroups = Cgroups::detect().unwrap();
                 for round in 0..10 {
                     let name = format!("{thread}-{round}");
-                    let one = owner
-                        .create(&name, &limits(Some(8), Some("0.1"), Some(5)))
-                        .unwrap();
+                    let one = owner.create(&name, &limits(Some(8), Some("0.1"), Some(5))).unwrap();
                     // Made and removed under each other's feet: above the last component.
                     let parent = cgroups.parent(&format!("{shared}/{name}")).unwrap();
                     let other = parent.create(&name, &limits(Some(8), None, None)).unwrap();
@@ -346,9 +289,7 @@ fn without_cgroups_only_limits_fail() {
     group.kill().unwrap();
     group.remove().unwrap();
 
-    let error = owner
-        .create("web", &limits(Some(64), None, None))
-        .unwrap_err();
+    let error = owner.create("web", &limits(Some(64), None, None)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(
         error.to_string(),
@@ -372,10 +313,7 @@ fn an_explicit_swap_limit_needs_swap_accounting() {
     assert_eq!(cgroups.layout(), Layout::V1);
     let parent = cgroups.parent("skep/owner").unwrap();
     let memory = Memory::new(Bytes::mib(64), MemorySwap::Disabled).unwrap();
-    let limits = Limits {
-        memory: Some(memory),
-        ..Limits::default()
-    };
+    let limits = Limits { memory: Some(memory), ..Limits::default() };
     let error = parent.create("web", &limits).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(error.subject(), "web");
@@ -388,9 +326,7 @@ fn a_failed_limit_leaves_nothing_behind() {
     let cgroups = Cgroups::from_proc(fake_mount(top.path(), "memory,pids").as_bytes(), b"");
     let parent = cgroups.parent("skep/owner").unwrap();
     // The directory is made; it has no control files to write into.
-    let error = parent
-        .create("web", &limits(Some(64), None, None))
-        .unwrap_err();
+    let error = parent.create("web", &limits(Some(64), None, None)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(top.path().join("skep/owner").exists());
     assert!(!top.path().join("skep/owner/web").exists());
@@ -427,13 +363,8 @@ fn v2_alone() {
     group.remove().unwrap();
     assert_eq!(owner.groups(), 0);
 
-    if !cgroups.hierarchies[0]
-        .controllers
-        .meets(Controllers::MEMORY)
-    {
-        let error = owner
-            .create("web", &limits(Some(64), None, None))
-            .unwrap_err();
+    if !cgroups.hierarchies[0].controllers.meets(Controllers::MEMORY) {
+        let error = owner.create("web", &limits(Some(64), None, None)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let cause = "the cgroup controller \"memory\" is neither mounted nor in ";
         assert!(error.to_string().contains(cause), "{error}");
@@ -443,10 +374,7 @@ fn v2_alone() {
 #[test]
 fn ones_own_group_is_read_if_it_can_be_seen() {
     let own = |text: &str| own_group(text.as_bytes());
-    assert_eq!(
-        own("9:name=systemd:/\n0::/a/b.service\n"),
-        Some("/a/b.service".into())
-    );
+    assert_eq!(own("9:name=systemd:/\n0::/a/b.service\n"), Some("/a/b.service".into()));
     assert_eq!(own("0::/../sibling\n"), None);
     assert_eq!(own("4:memory:/x\n"), None);
 }

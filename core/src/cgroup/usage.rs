@@ -43,10 +43,7 @@ impl Group {
     /// # Errors
     /// Those of reading files; a file that is not there is none.
     pub fn usage(&self) -> Result<Usage> {
-        let mut usage = Usage {
-            oom_kills: self.oom_kills()?,
-            ..Usage::default()
-        };
+        let mut usage = Usage { oom_kills: self.oom_kills()?, ..Usage::default() };
         for place in self.places() {
             match place.version {
                 Version::V1 => self.usage_v1(place, &mut usage)?,
@@ -124,11 +121,7 @@ fn divide(total: u64, user: u64, system: u64) -> CpuTime {
     // At most `total`, as `system` is at most `sampled`.
     let system = Duration::from_nanos(system as u64);
     let total = Duration::from_nanos(total);
-    CpuTime {
-        total,
-        user: total - system,
-        system,
-    }
+    CpuTime { total, user: total - system, system }
 }
 
 fn parse_cpu_stat(text: &str) -> Option<CpuTime> {
@@ -148,23 +141,9 @@ mod tests {
     fn v1_time_is_divided_as_it_was_sampled() {
         let nanos = Duration::from_nanos;
         let time = divide(900, 100, 50);
-        assert_eq!(
-            time,
-            CpuTime {
-                total: nanos(900),
-                user: nanos(600),
-                system: nanos(300)
-            }
-        );
+        assert_eq!(time, CpuTime { total: nanos(900), user: nanos(600), system: nanos(300) });
         let time = divide(900, 0, 0);
-        assert_eq!(
-            time,
-            CpuTime {
-                total: nanos(900),
-                user: nanos(900),
-                system: nanos(0)
-            }
-        );
+        assert_eq!(time, CpuTime { total: nanos(900), user: nanos(900), system: nanos(0) });
         let time = divide(u64::MAX, 0, u64::MAX);
         assert_eq!(time.system, nanos(u64::MAX));
     }
@@ -173,11 +152,7 @@ mod tests {
     fn v2_time_is_in_microseconds() {
         let text = "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\nnice_usec 0\nnr_periods 3\n";
         let micros = Duration::from_micros;
-        let time = CpuTime {
-            total: micros(1500),
-            user: micros(1000),
-            system: micros(500),
-        };
+        let time = CpuTime { total: micros(1500), user: micros(1000), system: micros(500) };
         assert_eq!(parse_cpu_stat(text), Some(time));
         assert_eq!(parse_cpu_stat("usage_usec 1500\n"), None);
     }

@@ -29,7 +29,8 @@ impl Workspace {
     /// and owner are those of the container's root directory.
     fn new(owner: &Path, id: &str, lower: &Path) -> Result<Workspace> {
         let subject = || lower.display().to_string();
-        let like = fs::metadata(lower).map_err(|error| Error::os("use as root", subject(), error))?;
+        let like =
+            fs::metadata(lower).map_err(|error| Error::os("use as root", subject(), error))?;
         let path = owner.join(id);
         let failed = |error| Error::os("make a directory for", format!("container {id}"), error);
         let directory = fs::DirBuilder::new();

@@ -78,11 +78,7 @@ fn wait(child: &Child, input: &Feed<'_>, sinks: &[Sink; 2]) -> Result<Ready, Err
 }
 
 /// A pipe that is done with is polled for nothing, with `end` in its place.
-fn poll_for<'a>(
-    pipe: Option<BorrowedFd<'a>>,
-    flags: PollFlags,
-    end: BorrowedFd<'a>,
-) -> PollFd<'a> {
+fn poll_for<'a>(pipe: Option<BorrowedFd<'a>>, flags: PollFlags, end: BorrowedFd<'a>) -> PollFd<'a> {
     match pipe {
         Some(pipe) => PollFd::from_borrowed_fd(pipe, flags),
         None => PollFd::from_borrowed_fd(end, PollFlags::empty()),

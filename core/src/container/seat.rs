@@ -75,8 +75,7 @@ impl Seat {
         record(&owned, &directories)?;
         let above = parents(&directories)?;
         let above: Vec<_> = above.iter().map(AsFd::as_fd).collect();
-        let birth =
-            Birth { lock, owner: &owned.owner, sweep: &above, store: store.root() };
+        let birth = Birth { lock, owner: &owned.owner, sweep: &above, store: store.root() };
         let keeper = Keeper::birth(birth).inspect_err(|_| {
             let _ = std::fs::remove_dir_all(&owned.directory);
         })?;

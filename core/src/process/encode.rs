@@ -295,8 +295,7 @@ impl Encoder {
     fn file(&mut self, path: &CStr) {
         let path = self.text(path);
         let mode = V(u64::from(libc::S_IFREG | 0o644));
-        self.call(libc::SYS_mknodat, &[cwd(), path, mode, V(0)]).tolerate =
-            errnos(&[libc::EEXIST]);
+        self.call(libc::SYS_mknodat, &[cwd(), path, mode, V(0)]).tolerate = errnos(&[libc::EEXIST]);
     }
 
     fn symlink(&mut self, target: &CStr, path: &CStr) {

@@ -63,8 +63,7 @@ impl Keeper {
         drop(theirs);
         let host = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
             .map_err(failed)?;
-        let mut hello =
-            Hello { magic: MAGIC, version: VERSION, sweep: 0, owner: [0; 52] };
+        let mut hello = Hello { magic: MAGIC, version: VERSION, sweep: 0, owner: [0; 52] };
         hello.sweep = birth.sweep.len() as u32;
         hello.owner[..birth.owner.len()].copy_from_slice(birth.owner.as_bytes());
         let mut fds = vec![host.as_fd(), birth.lock.as_fd()];

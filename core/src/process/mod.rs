@@ -5,9 +5,9 @@
 #[allow(dead_code, missing_docs, unreachable_pub)]
 pub(crate) mod protocol;
 
+pub mod compile;
 mod encode;
 pub(crate) mod flags;
-pub mod compile;
 pub(crate) mod keeper;
 pub mod plan;
 mod program;

@@ -42,7 +42,8 @@ pub(crate) fn open(store: &Path) -> Result<(OwnedFd, Origin)> {
 /// The program as a file in `store`, for a memory file that turned out not to be executable.
 pub(crate) fn in_store(store: &Path) -> Result<OwnedFd> {
     let path = store.join(format!("keeper-{}", env!("CARGO_PKG_VERSION")));
-    let failed = |error: io::Error| Error::os("prepare the keeper in", path.display().to_string(), error);
+    let failed =
+        |error: io::Error| Error::os("prepare the keeper in", path.display().to_string(), error);
     if let Ok(file) = intact(&path) {
         return Ok(file.into());
     }

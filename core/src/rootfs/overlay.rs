@@ -53,7 +53,8 @@ pub(crate) fn mount(layers: &[PathBuf], writable: Writable<'_>) -> Result<OwnedF
             result => return result.map_err(|errno| explain(errno, layers, writable)),
         }
     }
-    let mount = joined_layers(layers, writable).map_err(|errno| explain(errno, layers, writable))?;
+    let mount =
+        joined_layers(layers, writable).map_err(|errno| explain(errno, layers, writable))?;
     NO_LOWERDIR_PLUS.store(true, Ordering::Relaxed);
     Ok(mount)
 }

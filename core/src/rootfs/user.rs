@@ -115,7 +115,8 @@ fn no_such(what: &str, name: &str, file: &str) -> Error {
 /// A text file of the image; empty if there is none. Whatever links the image has there, nothing
 /// outside `root` is read.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String> {
-    let failed = |error: std::io::Error| Error::os("read", format!("/{path} of the container"), error);
+    let failed =
+        |error: std::io::Error| Error::os("read", format!("/{path} of the container"), error);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
@@ -129,8 +130,12 @@ fn read(root: BorrowedFd<'_>, path: &str) -> Result<String> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(Error::new(ErrorKind::InvalidData, "read", format!("/{path} of the container"))
-            .cause("it is larger than 16 MiB"));
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "read",
+            format!("/{path} of the container"),
+        )
+        .cause("it is larger than 16 MiB"));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -173,7 +178,9 @@ mod tests {
 
     #[test]
     fn unknown_names_are_not_found() {
-        for (name, group) in [("nobody", None), ("app", Some("nogroup")), ("-1", None), ("4294967295", None)] {
+        for (name, group) in
+            [("nobody", None), ("app", Some("nogroup")), ("-1", None), ("4294967295", None)]
+        {
             let error = from_files(name, group, PASSWD, GROUP).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound, "{name} {group:?}");
         }

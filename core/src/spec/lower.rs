@@ -64,9 +64,9 @@ fn process(
 
 fn rlimit(limit: &Rlimit) -> Result<PosixRlimit> {
     let built = PosixRlimitBuilder::default().typ(limit.resource).soft(limit.soft).hard(limit.hard);
-    built.build().map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, "set", "an rlimit").with_source(error)
-    })
+    built
+        .build()
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, "set", "an rlimit").with_source(error))
 }
 
 /// Docker's table: arguments replace the image's command; an entrypoint replaces both.
@@ -133,11 +133,16 @@ fn linux() -> Linux {
     use LinuxNamespaceType as N;
     let mut linux = Linux::default();
     let namespaces = [N::Pid, N::Mount, N::Network, N::Uts, N::Ipc, N::Cgroup];
-    linux.set_namespaces(Some(namespaces.into_iter().map(|kind| {
-        let mut namespace = LinuxNamespace::default();
-        namespace.set_typ(kind);
-        namespace
-    }).collect()));
+    linux.set_namespaces(Some(
+        namespaces
+            .into_iter()
+            .map(|kind| {
+                let mut namespace = LinuxNamespace::default();
+                namespace.set_typ(kind);
+                namespace
+            })
+            .collect(),
+    ));
     let strings = |list: &[&str]| Some(list.iter().map(|path| (*path).into()).collect());
     linux.set_masked_paths(strings(&MASKED));
     linux.set_readonly_paths(strings(&READ_ONLY));
@@ -173,9 +178,11 @@ fn mounts(asked: &[Mount]) -> Vec<SpecMount> {
         ("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         ("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
         ("/dev", "tmpfs", &["nosuid", "nodev", "noexec", "mode=755", "size=65536k"]),
-        ("/dev/pts", "devpts", &[
-            "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5",
-        ]),
+        (
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         ("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         ("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];

@@ -45,7 +45,9 @@ impl MountOptions {
     fn common(&mut self, option: &str) -> bool {
         use attribute as a;
         let (set, clear) = match option {
-            "defaults" | "rw" | "async" | "nomand" | "loud" => (0, a::RDONLY * u64::from(option == "rw")),
+            "defaults" | "rw" | "async" | "nomand" | "loud" => {
+                (0, a::RDONLY * u64::from(option == "rw"))
+            }
             "ro" => (a::RDONLY, 0),
             "nosuid" => (a::NOSUID, 0),
             "suid" => (0, a::NOSUID),

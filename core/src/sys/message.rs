@@ -58,7 +58,10 @@ pub(crate) fn send<T: Message>(
     let mut room: Control = [const { MaybeUninit::uninit() }; ROOM];
     // SAFETY: MaybeUninit bytes over MaybeUninit words of the same size.
     let room = unsafe {
-        std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<MaybeUninit<u8>>(), size_of::<Control>())
+        std::slice::from_raw_parts_mut(
+            room.as_mut_ptr().cast::<MaybeUninit<u8>>(),
+            size_of::<Control>(),
+        )
     };
     let mut control = SendAncillaryBuffer::new(room);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {

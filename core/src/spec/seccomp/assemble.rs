@@ -132,12 +132,7 @@ impl Assembler {
             let same = rest.iter().rev().take_while(alike).count();
             let (before, ladder) = rest.split_at(rest.len() - same);
             let rung = |m: &Matcher| (m.conditions[0].test, Label::Return(m.verdict));
-            next = self.compare(
-                arg,
-                wide,
-                &ladder.iter().map(rung).collect::<Vec<_>>(),
-                next,
-            );
+            next = self.compare(arg, wide, &ladder.iter().map(rung).collect::<Vec<_>>(), next);
             rest = before;
         }
         next
@@ -145,13 +140,10 @@ impl Assembler {
 
     /// Goes to `yes` if every condition holds, else to `no`.
     fn all_of(&mut self, conditions: &[Condition], wide: bool, yes: Label, no: Label) -> Label {
-        conditions
-            .iter()
-            .rev()
-            .fold(yes, |yes, &Condition { arg, test }| match test {
-                Test::Compare(..) => self.compare(arg, wide, &[(test, yes)], no),
-                Test::Masked { mask, value } => self.masked(arg, wide, mask, value, yes, no),
-            })
+        conditions.iter().rev().fold(yes, |yes, &Condition { arg, test }| match test {
+            Test::Compare(..) => self.compare(arg, wide, &[(test, yes)], no),
+            Test::Masked { mask, value } => self.masked(arg, wide, mask, value, yes, no),
+        })
     }
 
     /// Goes where the first test of `ladder` that holds for an argument says.
@@ -170,11 +162,7 @@ impl Assembler {
             Test::Masked { .. } => None,
         });
         let mut starts: Vec<u64> = std::iter::once(0)
-            .chain(
-                named
-                    .flat_map(|value| [Some(value), value.checked_add(1)])
-                    .flatten(),
-            )
+            .chain(named.flat_map(|value| [Some(value), value.checked_add(1)]).flatten())
             .filter(|start| wide || *start <= u64::from(u32::MAX))
             .collect();
         starts.sort_unstable();
@@ -200,11 +188,7 @@ impl Assembler {
                 current = *label;
             }
             let label = self.bisect(&low_pieces, 0);
-            let label = if low_pieces.0.len() > 1 {
-                self.load(low(arg), label)
-            } else {
-                label
-            };
+            let label = if low_pieces.0.len() > 1 { self.load(low(arg), label) } else { label };
             high_pieces.push(high, label);
             if let Some(next) = high.checked_add(1) {
                 high_pieces.push(next, current);
@@ -215,11 +199,7 @@ impl Assembler {
             return high_pieces.0[0].1;
         }
         let label = self.bisect(&high_pieces, 0);
-        if high_pieces.0.len() > 1 {
-            self.load(high(arg), label)
-        } else {
-            label
-        }
+        if high_pieces.0.len() > 1 { self.load(high(arg), label) } else { label }
     }
 
     /// Goes to `yes` if an argument's bits under `mask` are `value`, else to `no`.
@@ -236,13 +216,7 @@ impl Assembler {
         if !wide {
             return label;
         }
-        self.masked_half(
-            high(arg),
-            (mask >> 32) as u32,
-            (value >> 32) as u32,
-            label,
-            no,
-        )
+        self.masked_half(high(arg), (mask >> 32) as u32, (value >> 32) as u32, label, no)
     }
 
     fn masked_half(&mut self, at: u32, mask: u32, value: u32, yes: Label, no: Label) -> Label {
@@ -284,11 +258,7 @@ impl Assembler {
                 self.reversed.len() - 1
             }
             Label::Return(verdict) => {
-                match self
-                    .returns
-                    .iter()
-                    .find(|(known, at)| *known == verdict && *at >= near)
-                {
+                match self.returns.iter().find(|(known, at)| *known == verdict && *at >= near) {
                     Some((_, at)) => *at,
                     None => self.write_return(verdict),
                 }

@@ -58,18 +58,10 @@ const TABLE: u32 = 512;
 pub fn compile(profile: &LinuxSeccomp, native: Arch) -> Result<Filter> {
     let lowered = Lowered::new(profile)?;
     // x32 programs run on the kernel of x86_64.
-    let native = if native == Arch::X32 {
-        Arch::X86_64
-    } else {
-        native
-    };
+    let native = if native == Arch::X32 { Arch::X86_64 } else { native };
     let mut assembler = Assembler::default();
     let covers = |arch: &Arch| {
-        profile
-            .architectures()
-            .iter()
-            .flatten()
-            .any(|covered| *covered == arch.to_oci())
+        profile.architectures().iter().flatten().any(|covered| *covered == arch.to_oci())
     };
     let mut other = Label::Return(KILL_PROCESS);
     for &guest in native.guests().iter().filter(|guest| covers(guest)) {
@@ -115,13 +107,8 @@ fn numbers(
     for (start, rules, between) in [(0, older, default), (newest, apart, unknown)] {
         pieces.push(start, between);
         for call in rules.chunk_by(|a, b| a.0 == b.0) {
-            let matchers = call
-                .iter()
-                .filter_map(|rule| Some(&lowered.matchers[rule.1?]));
-            pieces.push(
-                call[0].0,
-                verdict(assembler, matchers, arch.is_wide(), default),
-            );
+            let matchers = call.iter().filter_map(|rule| Some(&lowered.matchers[rule.1?]));
+            pieces.push(call[0].0, verdict(assembler, matchers, arch.is_wide(), default));
             pieces.push(call[0].0 + 1, between);
             if assembler.len() > Filter::MAX_LEN {
                 return Err(too_long());
@@ -143,10 +130,7 @@ fn numbers(
 /// The number from which on calls are newer than the profile, and where those go.
 fn newest(lowered: &Lowered, arch: Arch) -> (u32, Label) {
     let default = Label::Return(lowered.default);
-    let numbers = lowered
-        .rules
-        .iter()
-        .filter_map(|(numbers, _)| in_arch(numbers, arch));
+    let numbers = lowered.rules.iter().filter_map(|(numbers, _)| in_arch(numbers, arch));
     match numbers.filter(|number| *number < ARM_PRIVATE).max() {
         Some(newest) if lets_pass(lowered.default) => (newest + 1, default),
         Some(newest) => (newest + 1, Label::Return(NO_SUCH_CALL)),
@@ -161,33 +145,20 @@ fn verdict<'a>(
     wide: bool,
     default: Label,
 ) -> Label {
-    if let Some(always) = matchers
-        .clone()
-        .find(|matcher| matcher.conditions.is_empty())
-    {
+    if let Some(always) = matchers.clone().find(|matcher| matcher.conditions.is_empty()) {
         return Label::Return(always.verdict);
     }
     let matchers: Vec<Matcher> = matchers
-        .map(|matcher| {
-            if wide {
-                matcher.clone()
-            } else {
-                matcher.clone().narrowed()
-            }
-        })
+        .map(|matcher| if wide { matcher.clone() } else { matcher.clone().narrowed() })
         .collect();
     assembler.first_match(&matchers, wide, default)
 }
 
 /// Whether the call is made, or a tracer decides, so that ENOSYS would be in the way.
 fn lets_pass(verdict: u32) -> bool {
-    [
-        Action::ScmpActAllow,
-        Action::ScmpActLog,
-        Action::ScmpActTrace,
-    ]
-    .iter()
-    .any(|action| verdict & 0xffff_0000 == action.as_u32(Some(0)))
+    [Action::ScmpActAllow, Action::ScmpActLog, Action::ScmpActTrace]
+        .iter()
+        .any(|action| verdict & 0xffff_0000 == action.as_u32(Some(0)))
 }
 
 fn flags(profile: &LinuxSeccomp) -> u32 {
@@ -198,9 +169,5 @@ fn flags(profile: &LinuxSeccomp) -> u32 {
         // The process that loads the filter has one thread, and no filter of another to fit.
         Flag::SeccompFilterFlagTsync => 0,
     };
-    profile
-        .flags()
-        .iter()
-        .flatten()
-        .fold(0, |flags, next| flags | flag(next))
+    profile.flags().iter().flatten().fold(0, |flags, next| flags | flag(next))
 }

@@ -39,10 +39,7 @@ impl Filter {
     pub const MAX_LEN: usize = 4096;
 
     pub(super) fn new(instructions: impl Iterator<Item = Instruction>, flags: u32) -> Self {
-        Filter {
-            instructions: instructions.map(Instruction::to_bytes).collect(),
-            flags,
-        }
+        Filter { instructions: instructions.map(Instruction::to_bytes).collect(), flags }
     }
 
     /// The `filter` of a `struct sock_fprog`: 8 bytes an instruction, in this machine's byte order.
@@ -58,10 +55,7 @@ impl Filter {
 
     /// The instructions in order.
     pub fn instructions(&self) -> impl ExactSizeIterator<Item = Instruction> + '_ {
-        self.instructions
-            .iter()
-            .copied()
-            .map(Instruction::from_bytes)
+        self.instructions.iter().copied().map(Instruction::from_bytes)
     }
 
     /// The SECCOMP_FILTER_FLAG_* to load it with: the profile's, and NEW_LISTENER where it notifies.
@@ -104,12 +98,7 @@ impl Instruction {
 
     fn from_bytes([c0, c1, jt, jf, k0, k1, k2, k3]: [u8; 8]) -> Self {
         let code = u16::from_ne_bytes([c0, c1]);
-        Instruction {
-            code,
-            jt,
-            jf,
-            k: u32::from_ne_bytes([k0, k1, k2, k3]),
-        }
+        Instruction { code, jt, jf, k: u32::from_ne_bytes([k0, k1, k2, k3]) }
     }
 }
 

@@ -54,12 +54,8 @@ impl Lowered {
         if profile.default_action() == Action::ScmpActNotify {
             return Err(invalid("SCMP_ACT_NOTIFY cannot be the default action"));
         }
-        let mut lowered = Lowered {
-            default,
-            matchers: Vec::new(),
-            rules: Vec::with_capacity(512),
-            flags: 0,
-        };
+        let mut lowered =
+            Lowered { default, matchers: Vec::new(), rules: Vec::with_capacity(512), flags: 0 };
         for rule in profile.syscalls().iter().flatten() {
             lowered.add(rule)?;
         }
@@ -69,10 +65,7 @@ impl Lowered {
     fn add(&mut self, rule: &LinuxSyscall) -> Result<()> {
         let verdict = verdict(rule.action(), rule.errno_ret())?;
         let conditions = conditions(rule)?;
-        let named = rule
-            .names()
-            .iter()
-            .filter_map(|name| syscalls::numbers(name));
+        let named = rule.names().iter().filter_map(|name| syscalls::numbers(name));
         if verdict == self.default {
             self.rules.extend(named.map(|numbers| (numbers, None)));
             return Ok(());
@@ -82,30 +75,17 @@ impl Lowered {
         }
         let first = self.matchers.len();
         if is_repeated(&conditions) {
-            let single = |condition| Matcher {
-                verdict,
-                conditions: vec![condition],
-            };
+            let single = |condition| Matcher { verdict, conditions: vec![condition] };
             self.matchers.extend(conditions.into_iter().map(single));
         } else {
-            self.matchers.push(Matcher {
-                verdict,
-                conditions,
-            });
+            self.matchers.push(Matcher { verdict, conditions });
         }
-        let pairs = rule
-            .names()
-            .len()
-            .saturating_mul(self.matchers.len() - first);
+        let pairs = rule.names().len().saturating_mul(self.matchers.len() - first);
         if self.matchers.len() > Filter::MAX_LEN || self.rules.len() + pairs > MAX_RULES {
             return Err(too_long());
         }
         let matchers = first..self.matchers.len();
-        let each = |numbers| {
-            matchers
-                .clone()
-                .map(move |matcher| (numbers, Some(matcher)))
-        };
+        let each = |numbers| matchers.clone().map(move |matcher| (numbers, Some(matcher)));
         self.rules.extend(named.flat_map(each));
         Ok(())
     }
@@ -115,12 +95,7 @@ impl Matcher {
     /// The argument whose plain comparison is all there is to it.
     pub(super) fn single_comparison(&self) -> Option<u32> {
         match self.conditions[..] {
-            [
-                Condition {
-                    arg,
-                    test: Test::Compare(..),
-                },
-            ] => Some(arg),
+            [Condition { arg, test: Test::Compare(..) }] => Some(arg),
             _ => None,
         }
     }
@@ -131,10 +106,7 @@ impl Matcher {
         for condition in &mut self.conditions {
             condition.test = match condition.test {
                 Test::Compare(op, value) => Test::Compare(op, low(value)),
-                Test::Masked { mask, value } => Test::Masked {
-                    mask: low(mask),
-                    value: low(value),
-                },
+                Test::Masked { mask, value } => Test::Masked { mask: low(mask), value: low(value) },
             };
         }
         self
@@ -159,11 +131,8 @@ impl Test {
 
 /// The error for a profile that does not fit into a filter.
 pub(super) fn too_long() -> Error {
-    invalid(format!(
-        "it needs more than the {} instructions the kernel takes",
-        Filter::MAX_LEN
-    ))
-    .fix("name fewer calls with conditions on their arguments")
+    invalid(format!("it needs more than the {} instructions the kernel takes", Filter::MAX_LEN))
+        .fix("name fewer calls with conditions on their arguments")
 }
 
 pub(super) fn invalid(cause: impl Into<std::borrow::Cow<'static, str>>) -> Error {
@@ -177,16 +146,14 @@ fn verdict(action: Action, errno: Option<u32>) -> Result<u32> {
         Action::ScmpActErrno => 4095,
         Action::ScmpActTrace => 0xffff,
         _ if errno.is_some() => {
-            return Err(invalid(format!(
-                "an errno goes with ERRNO and TRACE, not with {action}"
-            )));
+            return Err(invalid(format!("an errno goes with ERRNO and TRACE, not with {action}")));
         }
         _ => 0,
     };
     match errno {
-        Some(errno) if errno > most => Err(invalid(format!(
-            "{action} cannot return {errno}, at most {most}"
-        ))),
+        Some(errno) if errno > most => {
+            Err(invalid(format!("{action} cannot return {errno}, at most {most}")))
+        }
         None => Ok(action.as_u32(Some(libc::EPERM as u32))),
         errno => Ok(action.as_u32(errno)),
     }
@@ -197,24 +164,16 @@ fn conditions(rule: &LinuxSyscall) -> Result<Vec<Condition>> {
         let index = arg.index();
         if index > 5 {
             let names = rule.names().first().map_or("a rule", String::as_str);
-            return Err(invalid(format!(
-                "{names} has a condition on argument {index}, of 0 to 5"
-            )));
+            return Err(invalid(format!("{names} has a condition on argument {index}, of 0 to 5")));
         }
         let test = match arg.op() {
             Op::ScmpCmpMaskedEq => {
                 let mask = arg.value();
-                Test::Masked {
-                    mask,
-                    value: arg.value_two().unwrap_or(0) & mask,
-                }
+                Test::Masked { mask, value: arg.value_two().unwrap_or(0) & mask }
             }
             op => Test::Compare(op, arg.value()),
         };
-        Ok(Condition {
-            arg: index as u32,
-            test,
-        })
+        Ok(Condition { arg: index as u32, test })
     };
     rule.args().iter().flatten().map(convert).collect()
 }

@@ -55,15 +55,8 @@ fn allow(names: Vec<&str>) -> LinuxSyscall {
 
 /// Allows `name` if its first argument compares.
 fn allow_if(name: &str, op: Op, value: u64) -> LinuxSyscall {
-    let arg = LinuxSeccompArgBuilder::default()
-        .index(0_usize)
-        .value(value)
-        .op(op);
-    let arg = if op == Op::ScmpCmpMaskedEq {
-        arg.value_two(0_u64)
-    } else {
-        arg
-    };
+    let arg = LinuxSeccompArgBuilder::default().index(0_usize).value(value).op(op);
+    let arg = if op == Op::ScmpCmpMaskedEq { arg.value_two(0_u64) } else { arg };
     // Every field has a default and there is no validation, so that building cannot fail.
     let arg = arg.build().expect("a seccomp argument");
     let mut rule = allow(vec![name]);
@@ -88,13 +81,8 @@ fn clone_rules(capabilities: &Capabilities) -> Vec<LinuxSyscall> {
         return vec![allow(vec!["clone", "clone3"])];
     }
     let mut clone3 = allow(vec!["clone3"]);
-    clone3
-        .set_action(LinuxSeccompAction::ScmpActErrno)
-        .set_errno_ret(Some(libc::ENOSYS as u32));
-    vec![
-        allow_if("clone", Op::ScmpCmpMaskedEq, NAMESPACE_FLAGS),
-        clone3,
-    ]
+    clone3.set_action(LinuxSeccompAction::ScmpActErrno).set_errno_ret(Some(libc::ENOSYS as u32));
+    vec![allow_if("clone", Op::ScmpCmpMaskedEq, NAMESPACE_FLAGS), clone3]
 }
 
 /// What only one family of processors has.

@@ -26,18 +26,12 @@ pub(super) const ARM_PRIVATE: u32 = 0xf_0000;
 /// The number of the system call `name` in `arch`, if it has one. That of x32 has bit 30 set.
 pub fn number(name: &str, arch: Arch) -> Option<u32> {
     let number = in_arch(numbers(name)?, arch)?;
-    Some(if arch == Arch::X32 {
-        number | X32_BIT
-    } else {
-        number
-    })
+    Some(if arch == Arch::X32 { number | X32_BIT } else { number })
 }
 
 /// The numbers of the system call `name`, if any [`Arch`] has it.
 pub(super) fn numbers(name: &str) -> Option<&'static Numbers> {
-    let row = TABLE
-        .binary_search_by(|(known, _)| (*known).cmp(name))
-        .ok()?;
+    let row = TABLE.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
     Some(&TABLE[row].1)
 }
 

@@ -79,11 +79,7 @@ impl<'a> Oracle<'a> {
         let default = profile.default_action().as_u32(profile.default_errno_ret());
         let mut rules: HashMap<_, Vec<_>> = HashMap::new();
         let mut newest = HashMap::new();
-        for (rule, arch) in profile
-            .syscalls()
-            .iter()
-            .flatten()
-            .flat_map(|r| ARCHES.map(|a| (r, a)))
+        for (rule, arch) in profile.syscalls().iter().flatten().flat_map(|r| ARCHES.map(|a| (r, a)))
         {
             for number in rule.names().iter().filter_map(|name| number(name, arch)) {
                 rules.entry((arch, number)).or_default().push(rule);
@@ -93,13 +89,7 @@ impl<'a> Oracle<'a> {
                 }
             }
         }
-        Oracle {
-            profile,
-            native,
-            default,
-            rules,
-            newest,
-        }
+        Oracle { profile, native, default, rules, newest }
     }
 
     fn expected(&self, call: &Call) -> u32 {
@@ -118,17 +108,9 @@ impl<'a> Oracle<'a> {
             Arch::X86_64 | Arch::X32 => (Arch::X32, bare | 0x4000_0000),
             _ => (arch, call.number),
         };
-        let named = self
-            .rules
-            .get(&(arch, number))
-            .map_or(&[][..], Vec::as_slice);
+        let named = self.rules.get(&(arch, number)).map_or(&[][..], Vec::as_slice);
         let verdict = |rule: &&LinuxSyscall| rule.action().as_u32(rule.errno_ret());
-        let rules = || {
-            named
-                .iter()
-                .copied()
-                .filter(|rule| verdict(rule) != self.default)
-        };
+        let rules = || named.iter().copied().filter(|rule| verdict(rule) != self.default);
         let always = rules().find(|rule| rule.args().iter().flatten().next().is_none());
         let first = rules().find(|rule| matches(rule, arch, &call.args));
         match always.or(first) {
@@ -140,23 +122,13 @@ impl<'a> Oracle<'a> {
     }
 
     fn covers(&self, arch: Arch) -> bool {
-        self.profile
-            .architectures()
-            .iter()
-            .flatten()
-            .any(|listed| *listed == arch.to_oci())
+        self.profile.architectures().iter().flatten().any(|listed| *listed == arch.to_oci())
     }
 
     fn unnamed(&self, arch: Arch, number: u32) -> u32 {
         match self.profile.default_action() {
             Action::ScmpActAllow | Action::ScmpActLog | Action::ScmpActTrace => self.default,
-            _ if self
-                .newest
-                .get(&arch)
-                .is_some_and(|newest| number > *newest) =>
-            {
-                ENOSYS
-            }
+            _ if self.newest.get(&arch).is_some_and(|newest| number > *newest) => ENOSYS,
             _ => self.default,
         }
     }
@@ -172,11 +144,7 @@ fn abi(profile: &LinuxSeccomp, native: Arch, call: &Call) -> Option<Arch> {
                 _ => true,
             }
     })?;
-    let listed = profile
-        .architectures()
-        .iter()
-        .flatten()
-        .any(|listed| *listed == arch.to_oci());
+    let listed = profile.architectures().iter().flatten().any(|listed| *listed == arch.to_oci());
     let runs = match native {
         Arch::X86_64 => matches!(arch, Arch::X86 | Arch::X32),
         Arch::Aarch64 => arch == Arch::Arm,
@@ -210,82 +178,45 @@ fn matches(rule: &LinuxSyscall, arch: Arch, args: &[u64; 6]) -> bool {
 
 /// Numbers around everything in the tables, and the far ends.
 fn numbers() -> impl Iterator<Item = u32> {
-    let far = [
-        0xeffff,
-        0xf0000,
-        0xf0001,
-        0xf0005,
-        0xf0006,
-        0x3fff_ffff,
-        0x7fff_ffff,
-    ];
-    let far = far
-        .into_iter()
-        .chain([0x8000_0000, 0xbfff_ffff, 0xffff_fffe, u32::MAX]);
-    (0..600)
-        .flat_map(|number| [number, number | 0x4000_0000])
-        .chain(far)
+    let far = [0xeffff, 0xf0000, 0xf0001, 0xf0005, 0xf0006, 0x3fff_ffff, 0x7fff_ffff];
+    let far = far.into_iter().chain([0x8000_0000, 0xbfff_ffff, 0xffff_fffe, u32::MAX]);
+    (0..600).flat_map(|number| [number, number | 0x4000_0000]).chain(far)
 }
 
 fn check(profile: &LinuxSeccomp, native: Arch, args: &[[u64; 6]]) {
     let filter = compile(profile, native).unwrap();
     let oracle = Oracle::new(profile, native);
     let instructions: Vec<Instruction> = filter.instructions().collect();
-    for arch in [
-        0,
-        Arch::X86_64.audit(),
-        Arch::X86.audit(),
-        Arch::Aarch64.audit(),
-        0x4000_0028,
-    ] {
+    for arch in [0, Arch::X86_64.audit(), Arch::X86.audit(), Arch::Aarch64.audit(), 0x4000_0028] {
         for number in numbers() {
             for args in args {
-                let call = Call {
-                    arch,
-                    number,
-                    args: *args,
-                };
+                let call = Call { arch, number, args: *args };
                 let (verdict, _) = run(&instructions, &call);
                 let expected = oracle.expected(&call);
-                assert_eq!(
-                    verdict, expected,
-                    "{verdict:#x} != {expected:#x}: {call:x?}\n{filter}"
-                );
+                assert_eq!(verdict, expected, "{verdict:#x} != {expected:#x}: {call:x?}\n{filter}");
             }
         }
     }
 }
 
 fn docker(capabilities: &[Capability], native: Arch) -> LinuxSeccomp {
-    default_profile(
-        &Capabilities::from_iter(capabilities.iter().copied()),
-        native,
-    )
+    default_profile(&Capabilities::from_iter(capabilities.iter().copied()), native)
 }
 
 fn rule(name: &str, action: Action, args: &[(usize, Op, u64, Option<u64>)]) -> LinuxSyscall {
     let mut rule = LinuxSyscall::default();
     let args = args.iter().map(|&(index, op, value, value_two)| {
-        let arg = LinuxSeccompArgBuilder::default()
-            .index(index)
-            .op(op)
-            .value(value);
-        let arg = value_two
-            .into_iter()
-            .fold(arg, |arg, value| arg.value_two(value));
+        let arg = LinuxSeccompArgBuilder::default().index(index).op(op).value(value);
+        let arg = value_two.into_iter().fold(arg, |arg, value| arg.value_two(value));
         arg.build().unwrap()
     });
-    rule.set_names(vec![name.into()])
-        .set_action(action)
-        .set_args(Some(args.collect()));
+    rule.set_names(vec![name.into()]).set_action(action).set_args(Some(args.collect()));
     rule
 }
 
 fn profile(default: Action, arches: &[OciArch], rules: Vec<LinuxSyscall>) -> LinuxSeccomp {
     let mut profile = LinuxSeccomp::default();
-    profile
-        .set_default_action(default)
-        .set_syscalls(Some(rules));
+    profile.set_default_action(default).set_syscalls(Some(rules));
     profile.set_architectures(Some(arches.to_vec()));
     profile
 }
@@ -304,70 +235,35 @@ fn verdict(profile: &LinuxSeccomp, name: &str, args: &[u64]) -> u32 {
 
 #[test]
 fn dockers_profile_is_compiled_to_what_it_says() {
-    let values = [
-        0, 1, 8, 11, 12, 13, 38, 39, 40, 41, 45, 46, 0x2_0000, 0x2_0008, 0x2_0009,
-    ];
+    let values = [0, 1, 8, 11, 12, 13, 38, 39, 40, 41, 45, 46, 0x2_0000, 0x2_0008, 0x2_0009];
     let values =
-        values
-            .into_iter()
-            .chain([CLONE_NEWUSER, 0x7e02_0000, 0x80, 0x3d0f00, 0xffff_ffff]);
-    let args: Vec<[u64; 6]> = values
-        .flat_map(|low| [low, low | 1 << 32, low | 1 << 63])
-        .map(|v| [v; 6])
-        .collect();
+        values.into_iter().chain([CLONE_NEWUSER, 0x7e02_0000, 0x80, 0x3d0f00, 0xffff_ffff]);
+    let args: Vec<[u64; 6]> =
+        values.flat_map(|low| [low, low | 1 << 32, low | 1 << 63]).map(|v| [v; 6]).collect();
     for native in NATIVE {
         check(&docker(&[], native), native, &args);
-        check(
-            &docker(&[Capability::SysAdmin, Capability::SysTime], native),
-            native,
-            &args[..9],
-        );
+        check(&docker(&[Capability::SysAdmin, Capability::SysTime], native), native, &args[..9]);
     }
 }
 
 #[test]
 fn dockers_profile_denies_what_it_is_for() {
     let profile = docker(&[], Arch::X86_64);
-    for name in [
-        "mount",
-        "unshare",
-        "keyctl",
-        "bpf",
-        "io_uring_setup",
-        "userfaultfd",
-        "setns",
-    ] {
+    for name in ["mount", "unshare", "keyctl", "bpf", "io_uring_setup", "userfaultfd", "setns"] {
         assert_eq!(verdict(&profile, name, &[]), EPERM, "{name}");
     }
-    for name in [
-        "read",
-        "write",
-        "openat",
-        "ptrace",
-        "futex",
-        "rseq",
-        "execve",
-        "arch_prctl",
-    ] {
+    for name in ["read", "write", "openat", "ptrace", "futex", "rseq", "execve", "arch_prctl"] {
         assert_eq!(verdict(&profile, name, &[]), ALLOW, "{name}");
     }
     assert_eq!(verdict(&profile, "clone3", &[]), ENOSYS);
-    assert_eq!(
-        verdict(&profile, "open_tree_attr", &[]),
-        ENOSYS,
-        "newer than the profile"
-    );
+    assert_eq!(verdict(&profile, "open_tree_attr", &[]), ENOSYS, "newer than the profile");
     assert_eq!(verdict(&profile, "clone", &[0x3d_0f00]), ALLOW);
     assert_eq!(verdict(&profile, "clone", &[CLONE_NEWUSER]), EPERM);
     assert_eq!(verdict(&profile, "socket", &[2]), ALLOW);
     assert_eq!(verdict(&profile, "socket", &[38]), EPERM, "AF_ALG");
     assert_eq!(verdict(&profile, "socket", &[40]), EPERM, "AF_VSOCK");
     assert_eq!(verdict(&profile, "socket", &[1 << 32 | 38]), EPERM);
-    assert_eq!(
-        verdict(&profile, "personality", &[0x4_0000]),
-        EPERM,
-        "ADDR_NO_RANDOMIZE"
-    );
+    assert_eq!(verdict(&profile, "personality", &[0x4_0000]), EPERM, "ADDR_NO_RANDOMIZE");
 
     let profile = docker(&[Capability::SysAdmin], Arch::X86_64);
     assert_eq!(verdict(&profile, "mount", &[]), ALLOW);
@@ -383,19 +279,12 @@ fn dockers_profile_is_short_and_shallow() {
     let mut report = format!("{} instructions", filter.len());
     for arch in [Arch::X86_64, Arch::X86] {
         let steps = (0..470).map(|number| {
-            let call = Call {
-                arch: arch.audit(),
-                number,
-                args: [0; 6],
-            };
+            let call = Call { arch: arch.audit(), number, args: [0; 6] };
             run(&instructions, &call).1
         });
         let (most, sum) = steps.fold((0, 0), |(most, sum), steps| (most.max(steps), sum + steps));
-        report += &format!(
-            ", {arch:?} {most} steps at most, {}.{} mean",
-            sum / 470,
-            sum * 10 / 470 % 10
-        );
+        report +=
+            &format!(", {arch:?} {most} steps at most, {}.{} mean", sum / 470, sum * 10 / 470 % 10);
     }
     assert_eq!(
         report,
@@ -442,69 +331,33 @@ fn flags_are_the_profiles() {
     ]));
     assert_eq!(compile(&profile, Arch::X86_64).unwrap().flags(), 2 | 4 | 32);
     profile.set_syscalls(Some(vec![rule("mount", Action::ScmpActNotify, &[])]));
-    assert_eq!(
-        compile(&profile, Arch::X86_64).unwrap().flags(),
-        2 | 4 | 8 | 32
-    );
+    assert_eq!(compile(&profile, Arch::X86_64).unwrap().flags(), 2 | 4 | 8 | 32);
 }
 
 #[test]
 fn an_unconditional_rule_wins_and_a_default_one_is_ignored() {
-    let conditional = || {
-        rule(
-            "socket",
-            Action::ScmpActKill,
-            &[(0, Op::ScmpCmpEq, 40, None)],
-        )
-    };
+    let conditional = || rule("socket", Action::ScmpActKill, &[(0, Op::ScmpCmpEq, 40, None)]);
     let profile = |rules| profile(Action::ScmpActErrno, &[], rules);
     let always = || rule("socket", Action::ScmpActAllow, &[]);
-    assert_eq!(
-        verdict(&profile(vec![conditional(), always()]), "socket", &[40]),
-        ALLOW
-    );
-    assert_eq!(
-        verdict(&profile(vec![always(), conditional()]), "socket", &[40]),
-        ALLOW
-    );
-    let default = || {
-        rule(
-            "socket",
-            Action::ScmpActErrno,
-            &[(0, Op::ScmpCmpEq, 40, None)],
-        )
-    };
-    let all = || {
-        rule(
-            "socket",
-            Action::ScmpActAllow,
-            &[(0, Op::ScmpCmpGe, 0, None)],
-        )
-    };
-    assert_eq!(
-        verdict(&profile(vec![default(), all()]), "socket", &[40]),
-        ALLOW
-    );
+    assert_eq!(verdict(&profile(vec![conditional(), always()]), "socket", &[40]), ALLOW);
+    assert_eq!(verdict(&profile(vec![always(), conditional()]), "socket", &[40]), ALLOW);
+    let default = || rule("socket", Action::ScmpActErrno, &[(0, Op::ScmpCmpEq, 40, None)]);
+    let all = || rule("socket", Action::ScmpActAllow, &[(0, Op::ScmpCmpGe, 0, None)]);
+    assert_eq!(verdict(&profile(vec![default(), all()]), "socket", &[40]), ALLOW);
 }
 
 #[test]
 fn conditions_are_anded_unless_they_share_an_argument() {
     let both = [(0, Op::ScmpCmpEq, 1, None), (1, Op::ScmpCmpEq, 2, None)];
-    let anded = profile(
-        Action::ScmpActErrno,
-        &[],
-        vec![rule("ioctl", Action::ScmpActAllow, &both)],
-    );
+    let anded =
+        profile(Action::ScmpActErrno, &[], vec![rule("ioctl", Action::ScmpActAllow, &both)]);
     assert_eq!(verdict(&anded, "ioctl", &[1, 2]), ALLOW);
     assert_eq!(verdict(&anded, "ioctl", &[1, 3]), EPERM);
     assert_eq!(verdict(&anded, "ioctl", &[3, 2]), EPERM);
 
     let shared = [both[0], both[1], (0, Op::ScmpCmpEq, 7, None)];
-    let ored = profile(
-        Action::ScmpActErrno,
-        &[],
-        vec![rule("ioctl", Action::ScmpActAllow, &shared)],
-    );
+    let ored =
+        profile(Action::ScmpActErrno, &[], vec![rule("ioctl", Action::ScmpActAllow, &shared)]);
     assert_eq!(verdict(&ored, "ioctl", &[7, 0]), ALLOW);
     assert_eq!(verdict(&ored, "ioctl", &[0, 2]), ALLOW);
     assert_eq!(verdict(&ored, "ioctl", &[0, 0]), EPERM);
@@ -514,19 +367,8 @@ fn conditions_are_anded_unless_they_share_an_argument() {
 fn other_abis_are_killed_unless_listed() {
     let rules = || vec![rule("read", Action::ScmpActAllow, &[])];
     let read = |profile: &LinuxSeccomp, arch: Arch, number| {
-        let filter: Vec<_> = compile(profile, Arch::X86_64)
-            .unwrap()
-            .instructions()
-            .collect();
-        run(
-            &filter,
-            &Call {
-                arch: arch.audit(),
-                number,
-                args: [0; 6],
-            },
-        )
-        .0
+        let filter: Vec<_> = compile(profile, Arch::X86_64).unwrap().instructions().collect();
+        run(&filter, &Call { arch: arch.audit(), number, args: [0; 6] }).0
     };
     let alone = profile(Action::ScmpActErrno, &[], rules());
     assert_eq!(read(&alone, Arch::X86_64, 0), ALLOW);
@@ -534,11 +376,7 @@ fn other_abis_are_killed_unless_listed() {
     assert_eq!(read(&alone, Arch::X32, 0x4000_0000), KILL_PROCESS);
     assert_eq!(read(&alone, Arch::X32, u32::MAX), ENOSYS);
     assert_eq!(read(&alone, Arch::Aarch64, 63), KILL_PROCESS);
-    let listed = [
-        OciArch::ScmpArchX86,
-        OciArch::ScmpArchX32,
-        OciArch::ScmpArchAarch64,
-    ];
+    let listed = [OciArch::ScmpArchX86, OciArch::ScmpArchX32, OciArch::ScmpArchAarch64];
     let all = profile(Action::ScmpActErrno, &listed, rules());
     assert_eq!(read(&all, Arch::X86, 3), ALLOW);
     assert_eq!(read(&all, Arch::X86, 0), EPERM);
@@ -557,11 +395,7 @@ fn what_is_wrong_is_said() {
         message(&profile(Action::ScmpActNotify, &[], vec![])),
         "cannot compile the seccomp profile: SCMP_ACT_NOTIFY cannot be the default action"
     );
-    let seventh = rule(
-        "mount",
-        Action::ScmpActAllow,
-        &[(6, Op::ScmpCmpEq, 0, None)],
-    );
+    let seventh = rule("mount", Action::ScmpActAllow, &[(6, Op::ScmpCmpEq, 0, None)]);
     assert_eq!(
         message(&profile(Action::ScmpActErrno, &[], vec![seventh])),
         "cannot compile the seccomp profile: mount has a condition on argument 6, of 0 to 5"
@@ -586,34 +420,21 @@ fn a_filter_too_long_for_the_kernel_is_an_error_and_a_long_one_is_not() {
     let masks = |count: u64| {
         let one = |bit| {
             let value = Some(bit | bit << 32);
-            rule(
-                "ioctl",
-                Action::ScmpActAllow,
-                &[(1, Op::ScmpCmpMaskedEq, u64::MAX - 7, value)],
-            )
+            rule("ioctl", Action::ScmpActAllow, &[(1, Op::ScmpCmpMaskedEq, u64::MAX - 7, value)])
         };
         let mut rules: Vec<_> = (1..=count).map(|n| one(n << 3)).collect();
         rules.push(rule("close", Action::ScmpActAllow, &[]));
         profile(Action::ScmpActErrno, &[OciArch::ScmpArchX86], rules)
     };
     let long = masks(300);
-    assert_eq!(
-        verdict(&long, "ioctl", &[0, 300 << 3 | 300 << 35 | 5]),
-        ALLOW
-    );
+    assert_eq!(verdict(&long, "ioctl", &[0, 300 << 3 | 300 << 35 | 5]), ALLOW);
     assert_eq!(verdict(&long, "ioctl", &[0, 300 << 3]), EPERM);
     assert_eq!(verdict(&long, "close", &[]), ALLOW);
-    check(
-        &masks(150),
-        Arch::X86_64,
-        &[[0; 6], [150 << 3 | 150 << 35; 6]],
-    );
+    check(&masks(150), Arch::X86_64, &[[0; 6], [150 << 3 | 150 << 35; 6]]);
     assert!(compile(&long, Arch::X86_64).unwrap().len() > 3 * 255);
     for count in [1500, 10_000] {
         assert_eq!(
-            compile(&masks(count), Arch::X86_64)
-                .unwrap_err()
-                .to_string(),
+            compile(&masks(count), Arch::X86_64).unwrap_err().to_string(),
             "cannot compile the seccomp profile: it needs more than the 4096 instructions the \
              kernel takes; name fewer calls with conditions on their arguments"
         );
@@ -622,27 +443,11 @@ fn a_filter_too_long_for_the_kernel_is_an_error_and_a_long_one_is_not() {
 
 #[test]
 fn bytes_are_sock_filters_and_text_is_readable() {
-    let socket = rule(
-        "socket",
-        Action::ScmpActErrno,
-        &[(0, Op::ScmpCmpEq, 38, None)],
-    );
-    let filter = compile(
-        &profile(Action::ScmpActAllow, &[], vec![socket]),
-        Arch::X86_64,
-    )
-    .unwrap();
+    let socket = rule("socket", Action::ScmpActErrno, &[(0, Op::ScmpCmpEq, 38, None)]);
+    let filter = compile(&profile(Action::ScmpActAllow, &[], vec![socket]), Arch::X86_64).unwrap();
     assert_eq!(filter.as_bytes().len(), filter.len() * 8);
     let instructions: Vec<_> = filter.instructions().collect();
-    assert_eq!(
-        instructions[0],
-        Instruction {
-            code: 0x20,
-            jt: 0,
-            jf: 0,
-            k: 4
-        }
-    );
+    assert_eq!(instructions[0], Instruction { code: 0x20, jt: 0, jf: 0, k: 4 });
     assert_eq!(filter.as_bytes()[4..8], 4u32.to_ne_bytes());
     assert_eq!(
         filter.to_string(),
@@ -677,14 +482,8 @@ fn any_action() -> impl Strategy<Value = (Action, Option<u32>)> {
 
 /// Few enough values to collide, on both sides of 2^32 and at the ends.
 fn any_value() -> impl Strategy<Value = u64> {
-    let half = prop_oneof![
-        Just(0u32),
-        Just(1),
-        Just(2),
-        Just(5),
-        Just(u32::MAX - 1),
-        Just(u32::MAX)
-    ];
+    let half =
+        prop_oneof![Just(0u32), Just(1), Just(2), Just(5), Just(u32::MAX - 1), Just(u32::MAX)];
     (half.clone(), half).prop_map(|(high, low)| u64::from(high) << 32 | u64::from(low))
 }
 
@@ -698,22 +497,8 @@ fn any_rule() -> impl Strategy<Value = LinuxSyscall> {
         Just(Op::ScmpCmpGt),
         Just(Op::ScmpCmpMaskedEq),
     ];
-    let arg = (
-        0..3usize,
-        op,
-        any_value(),
-        proptest::option::of(any_value()),
-    );
-    let names = [
-        "read",
-        "write",
-        "open",
-        "ioctl",
-        "clone3",
-        "set_tls",
-        "chown32",
-        "no_such_call",
-    ];
+    let arg = (0..3usize, op, any_value(), proptest::option::of(any_value()));
+    let names = ["read", "write", "open", "ioctl", "clone3", "set_tls", "chown32", "no_such_call"];
     let name = proptest::sample::select(names.to_vec());
     (name, any_action(), prop::collection::vec(arg, 0..4)).prop_map(|(name, action, args)| {
         let mut rule = rule(name, action.0, &args);
