@@ -92,12 +92,21 @@ impl Parent {
 
     /// Removes the directories.
     ///
-    /// Dropping the parent does the same without a word.
+    /// Dropping the last handle does the same without a word.
     ///
     /// # Errors
-    /// `InUse` if there are groups left in them; the other directories are removed nevertheless.
+    /// `InUse` if another clone of this handle or one of its groups is held: then nothing is
+    /// removed yet. Also if somebody else made groups in them: then those that are empty are gone.
     pub fn remove(self) -> Result<()> {
-        self.shared.remove()
+        match Arc::try_unwrap(self.shared) {
+            Ok(shared) => shared.remove(),
+            Err(shared) => {
+                let subject = shared.components.join("/");
+                Err(Error::new(ErrorKind::InUse, "remove cgroup", subject)
+                    .cause("its handle or groups in it are still held")
+                    .fix("remove or drop them first"))
+            }
+        }
     }
 }
 
