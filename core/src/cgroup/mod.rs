@@ -130,7 +130,7 @@ fn own_group(text: &[u8]) -> Option<PathBuf> {
     visible.then(|| path.to_path_buf())
 }
 
-/// Names of groups must not lead out of their directory, or look like a control file.
+/// Names of groups must not lead out of their directory. (That of a control file is taken already.)
 fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.len() <= 255

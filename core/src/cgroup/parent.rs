@@ -90,12 +90,21 @@ impl Parent {
 
     /// Removes the directories.
     ///
-    /// Dropping the parent does the same without a word.
+    /// Dropping the last handle does the same without a word.
     ///
     /// # Errors
-    /// `InUse` if there are groups left in them; the other directories are removed nevertheless.
+    /// `InUse` if another clone of this handle or one of its groups is held: then nothing is
+    /// removed yet. Also if somebody else made groups in them: then those that are empty are gone.
     pub fn remove(self) -> Result<()> {
-        self.shared.remove()
+        match Arc::try_unwrap(self.shared) {
+            Ok(shared) => shared.remove(),
+            Err(shared) => {
+                let subject = shared.components.join("/");
+                Err(Error::new(ErrorKind::InUse, "remove cgroup", subject)
+                    .cause("its handle or groups in it are still held")
+                    .fix("remove or drop them first"))
+            }
+        }
     }
 }
 
@@ -236,5 +245,88 @@ fn explain(error: Error, errno: rustix::io::Errno) -> Error {
              Delegate=yes)",
         ),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+    use std::fs::{create_dir_all, write};
+
+    /// A directory that looks like a v2 group. Without `writable` nothing can be switched on in it,
+    /// not even by root: the file to do it with is a directory.
+    fn fake_group(path: &Path, writable: bool) {
+        create_dir_all(path).unwrap();
+        write(path.join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        let control = path.join("cgroup.subtree_control");
+        if writable {
+            write(control, "").unwrap()
+        } else {
+            create_dir_all(control).unwrap()
+        }
+    }
+
+    #[test]
+    fn where_the_top_is_not_ours_the_delegated_group_is_used() {
+        let top = tempfile::tempdir().unwrap();
+        let own = top.path().join("user.slice/unit/main");
+        let delegated = top.path().join("user.slice/unit");
+        fake_group(top.path(), false);
+        fake_group(&own, false);
+        fake_group(&delegated, true);
+        fake_group(&delegated.join("skep"), true);
+        let hierarchy = Hierarchy {
+            version: Version::V2,
+            controllers: Controllers::V2,
+            path: top.path().to_path_buf(),
+            root: "/".into(),
+            directory: file::open_directory(rustix::fs::CWD, top.path()).unwrap(),
+        };
+        let components = ["skep".to_string()];
+
+        let seen = Path::new("/user.slice/unit/main");
+        let (place, refusals) = make_v2(&hierarchy, Some(seen), &components);
+        let place = place.unwrap();
+        assert_eq!(place.path, delegated.join("skep"));
+        assert_eq!(place.controllers, Controllers::V2);
+        assert!(refusals.is_empty());
+        assert!(!top.path().join("skep").exists());
+        assert!(!own.join("skep").exists());
+
+        let (place, refusals) = make_v2(&hierarchy, None, &components);
+        assert_eq!(place.unwrap().controllers, Controllers::NONE);
+        assert_eq!(refusals.len(), 3);
+    }
+
+    #[test]
+    fn a_refusal_names_the_place_and_the_way_out() {
+        let shared = |errno| Shared {
+            components: vec!["skep".into()],
+            places: Vec::new(),
+            refusals: vec![Refusal {
+                controllers: Controllers::V2,
+                path: "/c/own".into(),
+                errno,
+            }],
+            v2: None,
+            process: getpid(),
+        };
+        let error = shared(Errno::BUSY).missing("web", "cpu", Controllers::CPU);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(
+            error.to_string(),
+            "cannot limit cpus of web: the cgroup controller \"cpu\" cannot be used in /c/own: \
+             Device or resource busy (os error 16); that group has processes of its own; start \
+             this program in a subgroup of a delegated one (systemd: Delegate=yes, \
+             DelegateSubgroup=)"
+        );
+        let error = shared(Errno::ACCESS).missing("web", "memory", Controllers::MEMORY);
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(
+            error
+                .to_string()
+                .ends_with("subtree delegated to this user (systemd: Delegate=yes)")
+        );
     }
 }
