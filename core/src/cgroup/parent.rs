@@ -260,11 +260,7 @@ mod tests {
         create_dir_all(path).unwrap();
         write(path.join("cgroup.controllers"), "cpu memory pids\n").unwrap();
         let control = path.join("cgroup.subtree_control");
-        if writable {
-            write(control, "").unwrap()
-        } else {
-            create_dir_all(control).unwrap()
-        }
+        if writable { write(control, "").unwrap() } else { create_dir_all(control).unwrap() }
     }
 
     #[test]
@@ -304,11 +300,7 @@ mod tests {
         let shared = |errno| Shared {
             components: vec!["skep".into()],
             places: Vec::new(),
-            refusals: vec![Refusal {
-                controllers: Controllers::V2,
-                path: "/c/own".into(),
-                errno,
-            }],
+            refusals: vec![Refusal { controllers: Controllers::V2, path: "/c/own".into(), errno }],
             v2: None,
             process: getpid(),
         };
@@ -324,9 +316,7 @@ mod tests {
         let error = shared(Errno::ACCESS).missing("web", "memory", Controllers::MEMORY);
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(
-            error
-                .to_string()
-                .ends_with("subtree delegated to this user (systemd: Delegate=yes)")
+            error.to_string().ends_with("subtree delegated to this user (systemd: Delegate=yes)")
         );
     }
 }
