@@ -4,7 +4,7 @@
 
 static void join_groups(void) {
     for (int i = 0; i < 3; i++) {
-        write_file(parent_fd[i], PROCS ? "c/cgroup.procs" : "c/tasks", "0");
+        write_file(parent_fd[i], on(PROCS) ? "c/cgroup.procs" : "c/tasks", "0");
         step(i == 0 ? "join memory" : i == 1 ? "join cpu" : "join pids");
     }
 }
@@ -17,7 +17,7 @@ static void loopback_up(void) {
 }
 
 static void mount_at(const char *type, const char *target, unsigned long flags, const char *data) {
-    if (!FSAPI) {
+    if (!on(FSAPI)) {
         if (mount(type, target, type, flags, data) < 0) die(target);
         return;
     }
@@ -28,18 +28,18 @@ static void mount_at(const char *type, const char *target, unsigned long flags, 
 }
 
 static void enter_root(void) {
-    if (!SLIM) TRY(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    if (!on(SLIM)) TRY(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
     step("make / private");
-    if (NOOVL) TRY(mount(lower, "merged", NULL, MS_BIND, NULL));
-    else if (OVLMOUNT) {
+    if (on(NOOVL)) TRY(mount(lower, "merged", NULL, MS_BIND, NULL));
+    else if (on(OVLMOUNT)) {
         char data[600];
         snprintf(data, sizeof data, "lowerdir=%s,upperdir=upper,workdir=work,volatile", lower);
         TRY(mount("overlay", "merged", "overlay", 0, data));
-    } else if (NOPIVOT)
+    } else if (on(NOPIVOT))
         TRY(syscall(SYS_move_mount, overlay_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH));
     else TRY(syscall(SYS_move_mount, overlay_fd, "", AT_FDCWD, "merged", MOVE_MOUNT_F_EMPTY_PATH));
     step("attach overlay");
-    if (NOPIVOT) {
+    if (on(NOPIVOT)) {
         TRY(fchdir(overlay_fd));
         TRY(chroot("."));
         step("chroot");
@@ -78,7 +78,7 @@ static void make_dev(void) {
     step("mount devpts");
     mount_at("mqueue", "/dev/mqueue", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL);
     step("mount mqueue");
-    if (!SAMETMPFS)
+    if (!on(SAMETMPFS))
         mount_at("tmpfs", "/dev/shm", MS_NOSUID | MS_NOEXEC | MS_NODEV, "mode=1777,size=65536k");
     step("mount shm");
 }
@@ -88,7 +88,7 @@ static void mask(const char *path) {
     if (stat(path, &meta) < 0) return;
     if (!S_ISDIR(meta.st_mode)) {
         if (mount("/dev/null", path, NULL, MS_BIND, NULL) < 0) die(path);
-    } else if (MASKTMPFS) {
+    } else if (on(MASKTMPFS)) {
         if (mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k") < 0) die(path);
     } else {
         int fd = syscall(SYS_open_tree, empty_fd, "",
@@ -102,7 +102,7 @@ static void mask(const char *path) {
 static void make_read_only(const char *path) {
     struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
     unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-    if (ROBIND) {
+    if (on(ROBIND)) {
         if (mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0) {
             if (errno == ENOENT) return;
             die(path);
@@ -112,9 +112,9 @@ static void make_read_only(const char *path) {
         return;
     }
     int fd = -1;
-    if (!ROSETATTR)
+    if (!on(ROSETATTR))
         fd = syscall(SYS_open_tree_attr, AT_FDCWD, path, flags, &attributes, sizeof attributes);
-    if (ROSETATTR || (fd < 0 && errno == ENOSYS)) {
+    if (on(ROSETATTR) || (fd < 0 && errno == ENOSYS)) {
         if ((fd = syscall(SYS_open_tree, AT_FDCWD, path, flags)) >= 0)
             TRY(syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes));
     }
@@ -158,30 +158,30 @@ static void drop_capabilities(void) {
 static int child(void *hold) {
     char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     step("clone");
-    if (PIDWRITE) while (*(volatile int *)hold) ;
-    if (!v2 && !NOCGROUP && !PIDWRITE) join_groups();
+    if (on(PIDWRITE)) while (*(volatile int *)hold) ;
+    if (!v2 && !on(NOCGROUP) && !on(PIDWRITE)) join_groups();
     TRY(unshare(CLONE_NEWCGROUP)); // after the join, or its root would be the parent's group
     step("new cgroup namespace");
     TRY(sethostname("skep", 4));
-    if (NETPOOL) TRY(setns(net_fd, CLONE_NEWNET));
-    else if (!NONET) loopback_up();
-    step(NETPOOL ? "setns net" : "hostname, lo up");
+    if (on(NETPOOL)) TRY(setns(net_fd, CLONE_NEWNET));
+    else if (!on(NONET)) loopback_up();
+    step(on(NETPOOL) ? "setns net" : "hostname, lo up");
     enter_root();
     mount_at("proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL);
     step("mount proc");
-    if (!NOSYSFS && !NONET)
+    if (!on(NOSYSFS) && !on(NONET))
         mount_at("sysfs", "/sys", MS_RDONLY | MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL);
     step("mount sysfs");
-    if (!NODEV) make_dev();
-    if (!NOMASK) hide_paths();
+    if (!on(NODEV)) make_dev();
+    if (!on(NOMASK)) hide_paths();
     TRY(setsid());
-    if (!NOCAPS) drop_capabilities();
+    if (!on(NOCAPS)) drop_capabilities();
     TRY(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    if (!NOSECCOMP) TRY(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+    if (!on(NOSECCOMP)) TRY(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
     step("seccomp");
     TRY(syscall(SYS_close_range, 3, ~0u, 0));
     step("close_range");
-    if (NOEXEC) _exit(0);
+    if (on(NOEXEC)) _exit(0);
     execve(command[0], command, environment);
     die(command[0]);
     return 125;

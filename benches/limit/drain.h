@@ -29,7 +29,7 @@ static void drainer_main(void) {
 
 static void drain(void) {
     char byte;
-    if (NONET) return;
+    if (on(NONET)) return;
     if (write(drain_in[1], "", 1) != 1 || read(drain_out[0], &byte, 1) != 1) die("drain");
 }
 

@@ -47,66 +47,44 @@ int umount2(const char *, int);
 
 // ---- options ------------------------------------------------------------------------------------
 
+#define VARIANTS(V) \
+    V(PROCS, "procs", "join by cgroup.procs, which takes the global threadgroup lock, not by tasks") \
+    V(PIDWRITE, "pidwrite", "the parent writes the child's pid into cgroup.procs (v1)") \
+    V(FORK, "fork", "clone without CLONE_VM") \
+    V(NONET, "nonet", "stay in the parent's network namespace") \
+    V(NETPOOL, "netpool", "setns into a network namespace made before the clock starts") \
+    V(CGPOOL, "cgpool", "cgroups made before the clock starts and removed after it stops") \
+    V(NOCGROUP, "nocgroup", "no cgroups, no limits") \
+    V(OVLMOUNT, "ovlmount", "mount(2) of the overlay in the child, not fsopen in the parent") \
+    V(SYNC, "novolatile", "overlay without `volatile`") \
+    V(NOOVL, "nooverlay", "bind the lower directory in place of an overlay") \
+    V(FSAPI, "fsapi", "fsopen and fsmount for proc, sys, dev and so on, not mount(2)") \
+    V(MASKTMPFS, "masktmpfs", "a tmpfs of its own for each masked directory") \
+    V(ROBIND, "robind", "read-only paths by bind and remount, not open_tree_attr") \
+    V(ROSETATTR, "rosetattr", "read-only paths by open_tree and mount_setattr") \
+    V(NOMASK, "nomask", "no masked and read-only paths") \
+    V(NOSECCOMP, "noseccomp", "no seccomp filter") \
+    V(NOCAPS, "nocaps", "keep all capabilities") \
+    V(SLIM, "slim", "clone from a mount namespace that holds little more than an empty tmpfs") \
+    V(NOPIVOT, "nopivot", "with slim: cover the empty root and chroot, no pivot_root and umount") \
+    V(TRASH, "trash", "rename upper and work away, delete them after the clock stops") \
+    V(DIRPOOL, "dirpool", "upper and work directories made before the clock starts") \
+    V(NOSYSFS, "nosysfs", "do not mount sysfs") \
+    V(SAMETMPFS, "sametmpfs", "/dev/shm is a directory of /dev, not a tmpfs of its own") \
+    V(NODEV, "nodev", "no /dev, devpts, mqueue and shm (with nomask)") \
+    V(NOEXEC, "noexec", "exit where the command would be executed") \
+    V(NOIPC, "noipc", "stay in the parent's ipc namespace") \
+    V(NOPID, "nopid", "stay in the parent's pid namespace")
+
+#define AS_ID(id, name, what) id,
+#define AS_ROW(id, name, what) [id] = {name, what, false},
+enum { VARIANTS(AS_ID) VARIANT_COUNT };
 static struct variant {
     const char *name, *what;
     bool on;
-} variants[] = {
-#define PROCS variants[0].on
-    {"procs", "join by cgroup.procs, which takes the global threadgroup lock, not by tasks", 0},
-#define PIDWRITE variants[1].on
-    {"pidwrite", "the parent writes the child's pid into cgroup.procs (v1)", 0},
-#define FORK variants[2].on
-    {"fork", "clone without CLONE_VM", 0},
-#define NONET variants[3].on
-    {"nonet", "stay in the parent's network namespace", 0},
-#define NETPOOL variants[4].on
-    {"netpool", "setns into a network namespace made before the clock starts", 0},
-#define CGPOOL variants[5].on
-    {"cgpool", "cgroups made before the clock starts and removed after it stops", 0},
-#define NOCGROUP variants[6].on
-    {"nocgroup", "no cgroups, no limits", 0},
-#define OVLMOUNT variants[7].on
-    {"ovlmount", "mount(2) of the overlay in the child, not fsopen in the parent", 0},
-#define SYNC variants[8].on
-    {"novolatile", "overlay without `volatile`", 0},
-#define NOOVL variants[9].on
-    {"nooverlay", "bind the lower directory in place of an overlay", 0},
-#define FSAPI variants[10].on
-    {"fsapi", "fsopen and fsmount for proc, sys, dev and so on, not mount(2)", 0},
-#define MASKTMPFS variants[11].on
-    {"masktmpfs", "a tmpfs of its own for each masked directory", 0},
-#define ROBIND variants[12].on
-    {"robind", "read-only paths by bind and remount, not open_tree_attr", 0},
-#define ROSETATTR variants[13].on
-    {"rosetattr", "read-only paths by open_tree and mount_setattr", 0},
-#define NOMASK variants[14].on
-    {"nomask", "no masked and read-only paths", 0},
-#define NOSECCOMP variants[15].on
-    {"noseccomp", "no seccomp filter", 0},
-#define NOCAPS variants[16].on
-    {"nocaps", "keep all capabilities", 0},
-#define SLIM variants[17].on
-    {"slim", "clone from a mount namespace that holds little more than an empty tmpfs", 0},
-#define NOPIVOT variants[18].on
-    {"nopivot", "with slim: cover the empty root and chroot, no pivot_root and umount", 0},
-#define TRASH variants[19].on
-    {"trash", "rename upper and work away, delete them after the clock stops", 0},
-#define DIRPOOL variants[20].on
-    {"dirpool", "upper and work directories made before the clock starts", 0},
-#define NOSYSFS variants[21].on
-    {"nosysfs", "do not mount sysfs", 0},
-#define SAMETMPFS variants[22].on
-    {"sametmpfs", "/dev/shm is a directory of /dev, not a tmpfs of its own", 0},
-#define NODEV variants[23].on
-    {"nodev", "no /dev, devpts, mqueue and shm (with nomask)", 0},
-#define NOEXEC variants[24].on
-    {"noexec", "exit where the command would be executed", 0},
-#define NOIPC variants[25].on
-    {"noipc", "stay in the parent's ipc namespace", 0},
-#define NOPID variants[26].on
-    {"nopid", "stay in the parent's pid namespace", 0},
-};
-#define VARIANTS (sizeof variants / sizeof *variants)
+} variants[] = {VARIANTS(AS_ROW)};
+
+static bool on(int variant) { return variants[variant].on; }
 
 static int rounds = 200, warmup = 5;
 static bool timing;

@@ -57,7 +57,7 @@ static void make_overlay(void) {
     TRY(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, "lowerdir+", lower, 0));
     TRY(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, "upperdir", "upper", 0));
     TRY(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, "workdir", "work", 0));
-    if (!SYNC) TRY(syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, "volatile", NULL, 0));
+    if (!on(SYNC)) TRY(syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, "volatile", NULL, 0));
     TRY(syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
     step("create overlay");
     TRY(overlay_fd = syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0));
@@ -66,7 +66,7 @@ static void make_overlay(void) {
 }
 
 static void make_dirs(void) {
-    if (NOOVL) return;
+    if (on(NOOVL)) return;
     TRY(mkdir("upper", 0755));
     TRY(mkdir("work", 0755));
 }
@@ -76,9 +76,9 @@ static const char *const leftovers[] = {
     "work/work/incompat/volatile", "work/work/incompat", "work/work", "work", "upper"};
 
 static void remove_dirs(void) {
-    if (NOOVL) return;
-    if (!SYNC && unlink("work/work/incompat/volatile/dirty") < 0) die("volatile/dirty");
-    for (size_t i = SYNC ? 2 : 0; i < sizeof leftovers / sizeof *leftovers; i++)
+    if (on(NOOVL)) return;
+    if (!on(SYNC) && unlink("work/work/incompat/volatile/dirty") < 0) die("volatile/dirty");
+    for (size_t i = on(SYNC) ? 2 : 0; i < sizeof leftovers / sizeof *leftovers; i++)
         if (rmdir(leftovers[i]) < 0 && errno != ENOENT) die(leftovers[i]);
 }
 
@@ -97,16 +97,16 @@ static double cpu_time(int who) {
 }
 
 static pid_t spawn(void) {
-    volatile int hold = PIDWRITE;
+    volatile int hold = on(PIDWRITE);
     struct clone_args args = {
-        .flags = CLONE_NEWNS | CLONE_NEWUTS | (NOIPC ? 0 : CLONE_NEWIPC) | (NOPID ? 0 : CLONE_NEWPID) |
-                 (NONET || NETPOOL ? 0 : CLONE_NEWNET) |
-                 (FORK ? 0 : PIDWRITE ? CLONE_VM : CLONE_VM | CLONE_VFORK),
+        .flags = CLONE_NEWNS | CLONE_NEWUTS | (on(NOIPC) ? 0 : CLONE_NEWIPC) | (on(NOPID) ? 0 : CLONE_NEWPID) |
+                 (on(NONET) || on(NETPOOL) ? 0 : CLONE_NEWNET) |
+                 (on(FORK) ? 0 : on(PIDWRITE) ? CLONE_VM : CLONE_VM | CLONE_VFORK),
         .exit_signal = SIGCHLD,
     };
-    if (v2 && !NOCGROUP) args.flags |= CLONE_INTO_CGROUP, args.cgroup = group_fd;
+    if (v2 && !on(NOCGROUP)) args.flags |= CLONE_INTO_CGROUP, args.cgroup = group_fd;
     pid_t pid = clone_child(&args, child, (void *)&hold);
-    if (PIDWRITE && pid > 0) {
+    if (on(PIDWRITE) && pid > 0) {
         char text[16];
         snprintf(text, sizeof text, "%d", pid);
         for (int i = 0; i < 3; i++) write_file(parent_fd[i], "c/cgroup.procs", text);
@@ -117,40 +117,40 @@ static pid_t spawn(void) {
 
 static bool one_round(double *to_exit, double *to_end, double *cpu) {
     int status;
-    if (NETPOOL) make_net();
-    if (CGPOOL) make_groups();
-    if (DIRPOOL) make_dirs();
+    if (on(NETPOOL)) make_net();
+    if (on(CGPOOL)) make_groups();
+    if (on(DIRPOOL)) make_dirs();
     steps->count = 0;
     double used = cpu_time(RUSAGE_SELF) + cpu_time(RUSAGE_CHILDREN), start = now();
     step("start");
-    if (!DIRPOOL) make_dirs();
+    if (!on(DIRPOOL)) make_dirs();
     step("make upper, work");
-    if (!CGPOOL && !NOCGROUP) make_groups();
-    if (!OVLMOUNT && !NOOVL) make_overlay();
+    if (!on(CGPOOL) && !on(NOCGROUP)) make_groups();
+    if (!on(OVLMOUNT) && !on(NOOVL)) make_overlay();
     pid_t pid = spawn();
     if (pid < 0) die("clone3");
     step("exec");
-    if (overlay_fd >= 0 && !PIDWRITE) close(overlay_fd), overlay_fd = -1;
+    if (overlay_fd >= 0 && !on(PIDWRITE)) close(overlay_fd), overlay_fd = -1;
     if (waitpid(pid, &status, 0) < 0) die("waitpid");
     if (overlay_fd >= 0) close(overlay_fd), overlay_fd = -1;
     *to_exit = now() - start;
     step("run to exit");
     if (net_fd >= 0) close(net_fd), net_fd = -1;
-    if (!NOCGROUP) read_usage();
-    if (!CGPOOL && !NOCGROUP) remove_groups();
-    if (TRASH) {
+    if (!on(NOCGROUP)) read_usage();
+    if (!on(CGPOOL) && !on(NOCGROUP)) remove_groups();
+    if (on(TRASH)) {
         TRY(rename("work", "old-work"));
         TRY(rename("upper", "old-upper"));
-    } else if (!DIRPOOL) remove_dirs();
+    } else if (!on(DIRPOOL)) remove_dirs();
     step("remove upper, work");
     *to_end = now() - start;
     *cpu = cpu_time(RUSAGE_SELF) + cpu_time(RUSAGE_CHILDREN) - used;
-    if (CGPOOL) remove_groups();
-    if (TRASH) {
+    if (on(CGPOOL)) remove_groups();
+    if (on(TRASH)) {
         TRY(rename("old-work", "work"));
         TRY(rename("old-upper", "upper"));
     }
-    if (DIRPOOL || TRASH) remove_dirs();
+    if (on(DIRPOOL) || on(TRASH)) remove_dirs();
     if (status) dprintf(2, "limit: %s: wait status %#x\n", command[0], status);
     return status == 0;
 }
@@ -245,12 +245,12 @@ static int run(void) {
     bool good = true;
     TRY(proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
     TRY(old_net_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-    if (!NOCGROUP) prepare_groups();
+    if (!on(NOCGROUP)) prepare_groups();
     prepare_filter();
     empty_fd = detached("tmpfs", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     start_drainer();
     TRY(chdir(base));
-    if (SLIM) enter_slim_namespace();
+    if (on(SLIM)) enter_slim_namespace();
     if (rivals) return run_rivals();
     for (int i = -warmup; i < rounds && good && !stop; i++) {
         double *out = result[i < 0 ? 0 : i];
@@ -283,9 +283,9 @@ static int serve_drain(void) {
 }
 
 static struct variant *find_variant(const char *name) {
-    for (size_t i = 0; i < VARIANTS; i++)
+    for (size_t i = 0; i < VARIANT_COUNT; i++)
         if (strcmp(variants[i].name, name) == 0) return &variants[i];
-    for (size_t i = 0; i < VARIANTS; i++) printf("%-12s %s\n", variants[i].name, variants[i].what);
+    for (size_t i = 0; i < VARIANT_COUNT; i++) printf("%-12s %s\n", variants[i].name, variants[i].what);
     exit(strcmp(name, "help") != 0);
 }
 
