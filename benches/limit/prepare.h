@@ -43,18 +43,23 @@ static void prepare_groups(void) {
     }
 }
 
-// A stand-in for docker's filter of the same size and depth: a balanced tree over 134 ranges.
-static int emit_tree(int at, int low, int high) {
-    if (high - low == 1) {
-        uint32_t verdict = low == 133 ? SECCOMP_RET_ERRNO | EPERM : SECCOMP_RET_ALLOW;
-        filter[at] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, verdict);
-        return at + 1;
-    }
-    int middle = (low + high) / 2, left = at + 2;
-    filter[at] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, middle * 4, 0, 1);
-    int right = emit_tree(left, low, middle);
-    filter[at + 1] = (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, right - left);
-    return emit_tree(right, middle, high);
+// A stand-in for docker's filter. Its list of some 290 system calls comes to 54 ranges of numbers, so
+// a balanced tree over 60 ranges, whose leaves share two returns, is what a good compiler makes of
+// it. Size matters: the kernel emulates the filter once for each system call number when it is
+// loaded. The same list as a chain of comparisons costs 440 us, as this tree 37 us.
+#define RANGES 60
+#define RANGE_SIZE 8
+#define HEAD 4
+#define RETURNS (HEAD + RANGES - 1)
+
+static void emit_tree(int at, int low, int high) {
+    int middle = (low + high) / 2, left = at + 1, right = at + middle - low;
+    if (middle - low == 1) left = RETURNS;
+    else emit_tree(left, low, middle);
+    if (high - middle == 1) right = RETURNS + (middle == RANGES - 1);
+    else emit_tree(right, middle, high);
+    filter[at] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, middle * RANGE_SIZE,
+                                              right - at - 1, left - at - 1);
 }
 
 static void prepare_filter(void) {
@@ -75,7 +80,10 @@ static void prepare_filter(void) {
     filter[1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 1, 0);
     filter[2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
     filter[3] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    program.len = emit_tree(4, 0, 134);
+    emit_tree(HEAD, 0, RANGES);
+    filter[RETURNS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    filter[RETURNS + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    program.len = RETURNS + 2;
 }
 
 static int detached(const char *type, unsigned attributes) {

@@ -40,25 +40,26 @@ pub(crate) fn per_second(
 /// Not the sum of their PSS: most of a small container is kernel memory (network namespace, mounts,
 /// cgroups, page tables), which belongs to no process. `MemAvailable` counts it, and counts the page
 /// cache as free, so that reading the image does not matter. Another program's appetite does: the
-/// containers are many and the median of several readings is taken.
+/// containers are many and the median of three batches is taken.
 pub(crate) fn memory_per_live<L>(
     count: usize,
     mut start: impl FnMut(usize) -> io::Result<L>,
 ) -> io::Result<f64> {
     let warm = start(count)?; // what the first one loads, caches and compiles stays out of the sum
-    let before = available()?;
-    let live = (0..count).map(&mut start).collect::<io::Result<Vec<L>>>()?;
-    let after = available()?;
-    drop(live);
+    let mut batch = || -> io::Result<f64> {
+        let before = available()?;
+        let live = (0..count).map(&mut start).collect::<io::Result<Vec<L>>>()?;
+        let after = available()?;
+        drop(live);
+        Ok((before - after) / count as f64)
+    };
+    let batches = [batch()?, batch()?, batch()?];
     drop(warm);
-    Ok((before - after) / count as f64)
+    percentile(&batches, 50).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 fn available() -> io::Result<f64> {
-    let readings = (0..9)
-        .map(|_| parse_available(&fs::read_to_string("/proc/meminfo")?))
-        .collect::<io::Result<Vec<f64>>>()?;
-    percentile(&readings, 50).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    parse_available(&fs::read_to_string("/proc/meminfo")?)
 }
 
 fn parse_available(meminfo: &str) -> io::Result<f64> {

@@ -141,7 +141,7 @@ impl Bench {
                 self.scratch.path(),
                 &self.root,
                 own,
-                &["procs"],
+                &["netpool", "trash"],
             ),
         ];
         field.extend(self.peers.contenders(self.rounds(PEER_ROUNDS)));
@@ -255,7 +255,8 @@ impl Bench {
     }
 }
 
-/// Removes `scratch` and ends the program on SIGINT, SIGTERM and SIGHUP.
+/// Removes `scratch`, and containers whose state is in it, and ends the program on SIGINT, SIGTERM
+/// and SIGHUP.
 ///
 /// A thread waits for them, so that no handler is needed; every later thread and child inherits a
 /// mask, and std's Command gives its children an empty one.
@@ -267,7 +268,11 @@ fn remove_on_signal(scratch: PathBuf) -> io::Result<()> {
     signals.thread_block()?;
     thread::spawn(move || {
         if signals.wait().is_ok() {
-            let _ = std::fs::remove_dir_all(&scratch);
+            peers::delete_all(&scratch);
+            // A bundle may be written meanwhile.
+            for _ in 0..10 {
+                let _ = std::fs::remove_dir_all(&scratch);
+            }
             std::process::exit(130);
         }
     });

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use crate::contender::Contender;
 use crate::remote::Remote;
@@ -103,6 +104,7 @@ impl Peers {
             .args(["run", "--detach", "--bundle"])
             .arg(bundle)
             .arg(self.id(&name));
+        let _starting = RUNC.lock();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -128,9 +130,7 @@ impl Peers {
     }
 
     fn runc_command(&self) -> Command {
-        let mut command = Command::new("runc");
-        command.arg("--root").arg(self.scratch.join("runc-state"));
-        command
+        runc_command(&self.scratch)
     }
 
     fn runc_bundle(&self, name: &str, args: &[&str]) -> io::Result<PathBuf> {
@@ -173,11 +173,15 @@ impl Drop for Live {
             let _ = child.wait();
         }
         if let Some(delete) = &mut self.delete {
+            let _deleting = RUNC.lock();
             let _ = delete.status();
         }
     }
 }
 
+const RUNC_STATE: &str = "runc-state";
+/// Held while a container that would outlive the bench is started or deleted.
+static RUNC: Mutex<()> = Mutex::new(());
 /// Says it is there by one byte, then sleeps.
 const SLEEP: [&str; 3] = ["/bin/sh", "-c", "echo; exec sleep 1000"];
 
@@ -217,6 +221,25 @@ pub(crate) fn run(command: &mut Command) -> io::Result<()> {
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Kills and deletes every runc container of the bench that owns `scratch`, for a process that is
+/// about to end: a thread that would start or delete one later waits for ever.
+pub(crate) fn delete_all(scratch: &Path) {
+    std::mem::forget(RUNC.lock());
+    let Ok(states) = std::fs::read_dir(scratch.join(RUNC_STATE)) else {
+        return;
+    };
+    for state in states.flatten() {
+        let mut command = runc_command(scratch);
+        let _ = run(command.args(["delete", "--force"]).arg(state.file_name()));
+    }
+}
+
+fn runc_command(scratch: &Path) -> Command {
+    let mut command = Command::new("runc");
+    command.arg("--root").arg(scratch.join(RUNC_STATE));
+    command
 }
 
 fn installed<'a>(
