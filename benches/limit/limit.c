@@ -101,7 +101,7 @@ static pid_t spawn(void) {
     struct clone_args args = {
         .flags = CLONE_NEWNS | CLONE_NEWUTS | (on(NOIPC) ? 0 : CLONE_NEWIPC) | (on(NOPID) ? 0 : CLONE_NEWPID) |
                  (on(NONET) || on(NETPOOL) ? 0 : CLONE_NEWNET) |
-                 (on(FORK) ? 0 : on(PIDWRITE) ? CLONE_VM : CLONE_VM | CLONE_VFORK),
+                 (on(PIDWRITE) ? CLONE_VM : on(FORK) ? 0 : CLONE_VM | CLONE_VFORK),
         .exit_signal = SIGCHLD,
     };
     if (v2 && !on(NOCGROUP)) args.flags |= CLONE_INTO_CGROUP, args.cgroup = group_fd;
