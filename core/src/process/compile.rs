@@ -126,6 +126,9 @@ impl Compiler<'_> {
                 None if kind == LinuxNamespaceType::Pid => {
                     self.plan.clone_flags |= libc::CLONE_NEWPID as u64;
                 }
+                None if kind == LinuxNamespaceType::Network => {
+                    self.plan.clone_flags |= libc::CLONE_NEWNET as u64;
+                }
                 None => unshare |= new_namespace(kind)?,
                 Some(_) if kind == LinuxNamespaceType::Pid || kind == LinuxNamespaceType::User => {
                     return Err(unsupported("linux.namespaces with a path to a pid or user one"));
@@ -141,9 +144,6 @@ impl Compiler<'_> {
         }
         self.plan.push(Operation::Unshare { flags: unshare as u32 });
         self.plan.push(Operation::SessionKeyring);
-        if unshare & libc::CLONE_NEWNET != 0 {
-            self.plan.push(Operation::LinkUp { name: "lo" });
-        }
         Ok(())
     }
 
@@ -403,7 +403,6 @@ fn new_namespace(kind: LinuxNamespaceType) -> Result<libc::c_int> {
         LinuxNamespaceType::Cgroup => libc::CLONE_NEWCGROUP,
         LinuxNamespaceType::Uts => libc::CLONE_NEWUTS,
         LinuxNamespaceType::Ipc => libc::CLONE_NEWIPC,
-        LinuxNamespaceType::Network => libc::CLONE_NEWNET,
         other => return Err(unsupported(&format!("linux.namespaces: {other}"))),
     })
 }

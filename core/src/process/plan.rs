@@ -9,9 +9,10 @@
 //!
 //! 1. **Join** the control groups first: all that follows is accounted and limited there, and a
 //!    cgroup namespace is rooted where its maker stands. (On cgroup v2 the clone itself does it.)
-//! 2. **Enter and unshare** the namespaces, all new ones in one call. The clone made only the pid
-//!    namespace, which takes a fork; the others are made here, in parallel with other starts.
-//! 3. **Names and loopback**, which need nothing else.
+//! 2. **Enter and unshare** the namespaces, all new ones in one call. The clone itself brings the pid
+//!    namespace, which takes a fork, and the network namespace with its loopback up, which the
+//!    keeper makes ahead while it is idle; the others are made here, in parallel with other starts.
+//! 3. **Names**, which need nothing else.
 //! 4. **Copy the device nodes** of the keeper's own root, then **pivot** into the root mount, which came as a file descriptor attached nowhere, and drop the
 //!    old root. From here on no path can lead outside: every later path is the container's own.
 //! 5. **Mounts** in the order of the spec, each made detached and then attached to a target that
@@ -68,8 +69,6 @@ pub enum Operation {
     Hostname { name: String },
     /// `setdomainname(name)`
     Domainname { name: String },
-    /// `ioctl(SIOCSIFFLAGS, {name, IFF_UP})`
-    LinkUp { name: &'static str },
     /// `move_mount(root, "/"); pivot_root(".", "."); umount2(".", MNT_DETACH)`
     Pivot { root: Slot },
     /// `mkdir(path, mode)`, there already is well
@@ -78,7 +77,7 @@ pub enum Operation {
     File { path: CString },
     /// `symlink(target, path)`, there already is well
     Symlink { target: CString, path: CString },
-    /// `fsopen(fs); fsconfig(...); fsmount(attributes); move_mount(target)`
+    /// `openat2(target); fchdir(); mount(fs, ".", fs, attributes, options)`
     Mount { fs: CString, options: Vec<FsOption>, attributes: u64, target: CString },
     /// `move_mount(mount, target)`
     Attach { mount: Slot, target: CString },
@@ -200,7 +199,6 @@ impl Plan {
             O::SessionKeyring => write!(f, "keyctl(JOIN_SESSION_KEYRING)"),
             O::Hostname { name } => write!(f, "sethostname({name:?})"),
             O::Domainname { name } => write!(f, "setdomainname({name:?})"),
-            O::LinkUp { name } => write!(f, "link_up({name:?})"),
             O::Pivot { root } => write!(f, "pivot_root({})", self.slot_name(*root)),
             O::Directory { path, mode } => write!(f, "mkdir({path:?}, {mode:#o})"),
             O::File { path } => write!(f, "create({path:?})"),
@@ -277,7 +275,6 @@ impl Operation {
             O::SessionKeyring => ("join", "a new session keyring".into()),
             O::Hostname { name } => ("set", format!("host name {name}")),
             O::Domainname { name } => ("set", format!("domain name {name}")),
-            O::LinkUp { name } => ("bring up", format!("network interface {name}")),
             O::Pivot { .. } => ("enter", "the root file system".into()),
             O::Directory { path, .. } => ("create", format!("directory {}", text(path))),
             O::File { path } => ("create", format!("file {}", text(path))),
