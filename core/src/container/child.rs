@@ -12,9 +12,9 @@ use super::seat::Seat;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::cgroup::{Group, Usage};
 use crate::image::Lease;
-use crate::process::protocol::Exit;
 use crate::process::running::Running;
 use crate::sys::fork;
+use crate::sys::protocol::Exit;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a drop waits for the kernel to end a killed container.

@@ -15,6 +15,7 @@ use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Spec};
 
 use super::plan::{FsOption, Input, Operation, Plan};
 use crate::spec::capability;
+use crate::spec::config::DEFAULT_PATH;
 use crate::spec::mount::MountOptions;
 use crate::sys::mount::attribute;
 use crate::{Error, ErrorKind, Result};
@@ -78,10 +79,6 @@ struct Compiler<'a> {
     /// Directories that an earlier operation has made sure of.
     made: HashSet<String>,
 }
-
-/// Where the command is looked for if the environment has no PATH: docker's default.
-pub(crate) const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Compiler<'_> {
     fn refuse_unsupported(&self) -> Result<()> {
@@ -306,7 +303,7 @@ impl Compiler<'_> {
             let resource = limit.typ() as u32;
             let (soft, hard) = (limit.soft(), limit.hard());
             if soft > hard {
-                let subject = format!("rlimit {}", super::flags::Resource(resource));
+                let subject = format!("rlimit {}", crate::spec::flags::Resource(resource));
                 return Err(Error::new(ErrorKind::InvalidInput, "set", subject)
                     .cause(format!("the soft limit {soft} is above the hard limit {hard}")));
             }

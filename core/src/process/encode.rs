@@ -10,9 +10,9 @@ use nix::libc;
 use rustix::fs::CWD;
 
 use super::plan::{FsOption, Operation, Plan, Slot};
-use super::protocol::{BASE, Call, Header, MAGIC, MAX_FDS, NR_FAIL, SLOTS_AT, VERSION};
 use crate::sys::message::bytes_of;
 use crate::sys::mount::attribute;
+use crate::sys::protocol::{BASE, Call, Header, MAGIC, MAX_FDS, NR_FAIL, SLOTS_AT, VERSION};
 
 /// One for each file descriptor that can be given, and some for what calls open on the way.
 const SLOTS: usize = MAX_FDS + 1 + 3 + NODES.len() + 1;

@@ -11,10 +11,10 @@ use rustix::process::PidfdFlags;
 
 use super::plan::Plan;
 use super::program;
-use super::protocol::{
+use super::running::Running;
+use crate::sys::protocol::{
     ABANDONED, Channels, Hello, INTO_CGROUP, MAGIC, MAX_FDS, ONE_SHOT, Start, VERSION,
 };
-use super::running::Running;
 use crate::sys::{birth, message};
 use crate::{Error, ErrorKind, Result};
 

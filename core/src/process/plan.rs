@@ -31,6 +31,8 @@ use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use crate::spec::mount::FsOption;
+
 /// A place for a file descriptor in a plan: given at the start, or opened on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(pub(super) u16);
@@ -125,15 +127,6 @@ pub enum Operation {
     Exec { paths: Vec<CString>, argv: Vec<CString>, envp: Vec<CString> },
 }
 
-/// A mount option of a file system, as fsconfig(2) takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FsOption {
-    /// The option's name.
-    pub key: CString,
-    /// Its value; `None` for a flag.
-    pub value: Option<CString>,
-}
-
 /// See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
@@ -179,7 +172,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "clone({})", super::flags::Namespaces(self.clone_flags as u32))?;
+        writeln!(f, "clone({})", crate::spec::flags::Namespaces(self.clone_flags as u32))?;
         for operation in &self.operations {
             self.write_operation(f, operation)?;
             writeln!(f)?;
@@ -190,7 +183,7 @@ impl fmt::Display for Plan {
 
 impl Plan {
     fn write_operation(&self, f: &mut fmt::Formatter<'_>, op: &Operation) -> fmt::Result {
-        use super::flags::{Attributes, Capabilities, Namespaces, Resource};
+        use crate::spec::flags::{Attributes, Capabilities, Namespaces, Resource};
         use Operation as O;
         match op {
             O::Join { group } => write!(f, "join({})", self.slot_name(*group)),
@@ -251,16 +244,6 @@ impl Plan {
     }
 }
 
-impl fmt::Display for FsOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.key.to_string_lossy())?;
-        match &self.value {
-            Some(value) => write!(f, "={}", value.to_string_lossy()),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Operation {
     /// What a failure of it is called: "cannot VERB SUBJECT".
     pub(super) fn described(&self) -> (&'static str, String) {
@@ -270,7 +253,7 @@ impl Operation {
             O::Join { .. } => ("join", "the control group".into()),
             O::Enter { path, .. } => ("enter", format!("namespace {}", path.display())),
             O::Unshare { flags } => {
-                ("create", format!("namespaces {}", super::flags::Namespaces(*flags)))
+                ("create", format!("namespaces {}", crate::spec::flags::Namespaces(*flags)))
             }
             O::SessionKeyring => ("join", "a new session keyring".into()),
             O::Hostname { name } => ("set", format!("host name {name}")),
@@ -289,7 +272,7 @@ impl Operation {
             O::Propagation { .. } => ("set propagation of", "the root file system".into()),
             O::Write { path, .. } => ("write", text(path)),
             O::Limit { resource, .. } => {
-                ("set", format!("rlimit {}", super::flags::Resource(*resource)))
+                ("set", format!("rlimit {}", crate::spec::flags::Resource(*resource)))
             }
             O::Session => ("create", "a session".into()),
             O::Stdio { to, .. } => ("connect", format!("file descriptor {to}")),

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::keeper::lost;
 use super::plan::{Operation, Plan};
-use super::protocol::{Exit, OP_CLONE, Report, Signal};
 use crate::sys::message;
+use crate::sys::protocol::{Exit, OP_CLONE, Report, Signal};
 use crate::{Error, ErrorKind, Result};
 
 /// A started process: two sockets, one of which closes at its exec. Dropping it kills it.

@@ -18,21 +18,21 @@ use rustix::net::{
 pub(crate) unsafe trait Message: Copy {}
 
 // SAFETY: all of these are repr(C) with fields that leave no gap, integers only.
-unsafe impl Message for crate::process::protocol::Hello {}
+unsafe impl Message for crate::sys::protocol::Hello {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Start {}
+unsafe impl Message for crate::sys::protocol::Start {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Channels {}
+unsafe impl Message for crate::sys::protocol::Channels {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Report {}
+unsafe impl Message for crate::sys::protocol::Report {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Exit {}
+unsafe impl Message for crate::sys::protocol::Exit {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Signal {}
+unsafe impl Message for crate::sys::protocol::Signal {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Header {}
+unsafe impl Message for crate::sys::protocol::Header {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Call {}
+unsafe impl Message for crate::sys::protocol::Call {}
 
 /// The bytes of a message.
 pub(crate) fn bytes_of<T: Message>(message: &T) -> &[u8] {
@@ -49,7 +49,7 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// Room for a control message of as many file descriptors as the kernel takes.
 type Control = [MaybeUninit<u64>; ROOM];
 
-const ROOM: usize = 1 + 2 + crate::process::protocol::MAX_FDS.div_ceil(2);
+const ROOM: usize = 1 + 2 + crate::sys::protocol::MAX_FDS.div_ceil(2);
 
 /// Sends one message, waiting while the socket is full. Never raises SIGPIPE.
 pub(crate) fn send<T: Message>(
