@@ -11,7 +11,7 @@ use std::ffi::CString;
 use std::path::Path;
 
 use nix::libc;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, PosixRlimitType, Process, Spec};
 
 use super::plan::{FsOption, Input, Operation, Plan};
 use crate::spec::capability;
@@ -300,7 +300,7 @@ impl Compiler<'_> {
 
     fn limits(&mut self) -> Result<()> {
         for limit in self.process.rlimits().iter().flatten() {
-            let resource = limit.typ() as u32;
+            let resource = resource_number(limit.typ());
             let (soft, hard) = (limit.soft(), limit.hard());
             if soft > hard {
                 let subject = format!("rlimit {}", crate::spec::flags::Resource(resource));
@@ -394,6 +394,11 @@ impl Compiler<'_> {
     }
 }
 
+/// The kernel's `RLIMIT_*`, in whose order oci-spec lists its own; a test compares them.
+fn resource_number(resource: PosixRlimitType) -> u32 {
+    resource as u32
+}
+
 fn new_namespace(kind: LinuxNamespaceType) -> Result<libc::c_int> {
     Ok(match kind {
         LinuxNamespaceType::Mount => libc::CLONE_NEWNS,
@@ -429,3 +434,6 @@ fn unsupported(field: &str) -> Error {
         .cause("skep does not implement it yet")
         .fix("leave it out")
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,7 +152,7 @@ fn explain_clone(errno: std::io::Error) -> Error {
         Some(libc::EAGAIN | libc::ENOMEM) => "check RLIMIT_NPROC, pids limits and free memory",
         Some(libc::EMFILE) => "raise the hard limit of open files (RLIMIT_NOFILE)",
         Some(libc::EPERM) => "run as root: skep does not run rootless yet",
-        _ => "see doctor()",
+        _ => return Error::os("start", "a process in new namespaces", errno),
     };
     Error::os("start", "a process in new namespaces", errno).fix(fix)
 }
