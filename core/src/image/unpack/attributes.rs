@@ -16,7 +16,7 @@ pub(super) struct Attributes {
     uid: u32,
     gid: u32,
     mode: u32,
-    mtime: Time,
+    pub(super) mtime: Time,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 

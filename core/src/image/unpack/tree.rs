@@ -64,16 +64,17 @@ impl<'a> Tree<'a> {
             None => Attributes::of_implied_directory(),
         };
         attributes.apply(&fd)?;
+        let path = Rc::from(&b""[..]);
         Ok(Tree {
+            dates: vec![(Rc::clone(&path), attributes.mtime)],
             root: Dir {
                 fd: Rc::new(fd),
-                path: Rc::from(&b""[..]),
+                path,
             },
             lowers,
             known: HashMap::new(),
             followed: HashSet::new(),
             cut: HashSet::new(),
-            dates: Vec::new(),
         })
     }
 
@@ -207,6 +208,8 @@ impl<'a> Tree<'a> {
     fn imply(&mut self, parent: &Dir, name: &[u8], attributes: &Attributes) -> Outcome<Dir> {
         let dir = self.make_directory(parent, name)?;
         attributes.apply(&*dir.fd)?;
+        // Not the time of unpacking: the same layer is to be the same tree.
+        self.date(&dir, attributes.mtime);
         Ok(dir)
     }
 
