@@ -72,19 +72,13 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, File> {
 fn describe(path: &Path) -> File {
     // The root is reached through a magic link: a slash behind it is what follows that.
     let metadata = std::fs::symlink_metadata(path.join("")).or_else(|_| path.symlink_metadata());
-    let metadata = if path.is_symlink() {
-        path.symlink_metadata()
-    } else {
-        metadata
-    }
-    .unwrap();
+    let metadata = if path.is_symlink() { path.symlink_metadata() } else { metadata }.unwrap();
     let directory = metadata.is_dir();
     let contents = match metadata.file_type() {
         kind if kind.is_file() => std::fs::read(path).unwrap(),
-        kind if kind.is_symlink() => std::fs::read_link(path)
-            .unwrap()
-            .into_os_string()
-            .into_encoded_bytes(),
+        kind if kind.is_symlink() => {
+            std::fs::read_link(path).unwrap().into_os_string().into_encoded_bytes()
+        }
         _ => Vec::new(),
     };
     File {
@@ -103,10 +97,7 @@ fn xattrs(path: &Path) -> BTreeMap<CString, Vec<u8>> {
     let mut list = vec![0; 65536];
     let length = rustix::fs::llistxattr(path, &mut list[..]).unwrap();
     let mut found = BTreeMap::new();
-    for name in list[..length]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let mut value = vec![0; 65536];
         let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
         found.insert(CString::new(name).unwrap(), value[..length].to_vec());
@@ -119,23 +110,11 @@ fn assert_same(ours: &BTreeMap<PathBuf, File>, theirs: &BTreeMap<PathBuf, File>)
     let names = |tree: &BTreeMap<PathBuf, File>| tree.keys().cloned().collect::<Vec<_>>();
     for name in names(ours).iter().chain(&names(theirs)) {
         let (Some(a), Some(b)) = (ours.get(name), theirs.get(name)) else {
-            panic!(
-                "{name:?} is in one tree only; ours: {}",
-                ours.contains_key(name)
-            );
+            panic!("{name:?} is in one tree only; ours: {}", ours.contains_key(name));
         };
         assert!(a.contents == b.contents, "{name:?} has other contents");
         let short = |file: &File| {
-            let File {
-                mode,
-                owner,
-                device,
-                size,
-                mtime,
-                links,
-                xattrs,
-                ..
-            } = file;
+            let File { mode, owner, device, size, mtime, links, xattrs, .. } = file;
             format!("{mode:o} {owner:?} {device} {size} {mtime:?} {links} {xattrs:?}")
         };
         assert_eq!(short(a), short(b), "{name:?}");
@@ -149,26 +128,15 @@ fn the_layers_are_what_umoci_unpacks() {
     let image = images.load(cache.join("app-oci.tar")).unwrap();
     let layers = image.layers().unwrap();
     let overlay = overlay(&layers);
-    let ours = tree(&PathBuf::from(format!(
-        "/proc/self/fd/{}",
-        overlay.as_raw_fd()
-    )));
+    let ours = tree(&PathBuf::from(format!("/proc/self/fd/{}", overlay.as_raw_fd())));
 
     let started = describe(dir.path()).mtime;
     let bundle = dir.path().join("bundle");
     let mut name = cache.join("app-oci").into_os_string();
     name.push(":app");
-    let umoci = Command::new("umoci")
-        .args(["unpack", "--image"])
-        .arg(name)
-        .arg(&bundle)
-        .output();
+    let umoci = Command::new("umoci").args(["unpack", "--image"]).arg(name).arg(&bundle).output();
     let umoci = umoci.unwrap();
-    assert!(
-        umoci.status.success(),
-        "{}",
-        String::from_utf8_lossy(&umoci.stderr)
-    );
+    assert!(umoci.status.success(), "{}", String::from_utf8_lossy(&umoci.stderr));
     let mut theirs = tree(&bundle.join("rootfs"));
     for (name, theirs) in &mut theirs {
         // Directories that the upper layer only implies: umoci leaves them the time of unpacking.
@@ -181,14 +149,8 @@ fn the_layers_are_what_umoci_unpacks() {
     assert!(ours.len() > 2000, "{} files", ours.len());
     let file = |name: &str| ours.get(Path::new(name));
     assert!(file("etc/issue").is_none() && file("usr/share/doc/dpkg").is_none());
-    assert_eq!(
-        file("usr/lib/skep/through-usrmerge").unwrap().owner,
-        (33, 33)
-    );
-    assert_eq!(
-        file("usr/bin/linked-sh").unwrap().contents,
-        file("usr/bin/dash").unwrap().contents
-    );
+    assert_eq!(file("usr/lib/skep/through-usrmerge").unwrap().owner, (33, 33));
+    assert_eq!(file("usr/bin/linked-sh").unwrap().contents, file("usr/bin/dash").unwrap().contents);
     assert_eq!(file("usr/bin/capable").unwrap().xattrs.len(), 2);
 }
 
@@ -204,10 +166,7 @@ fn all_forms_of_the_image_have_the_same_layers() {
     for image in [&docker, &archive, &layout] {
         let config = &image.config().config;
         assert_eq!(config.cmd.as_deref().unwrap(), ["python3", "/srv/app.py"]);
-        assert_eq!(
-            config.env,
-            ["PATH=/usr/local/bin:/usr/bin:/bin", "APP=skep"]
-        );
+        assert_eq!(config.env, ["PATH=/usr/local/bin:/usr/bin:/bin", "APP=skep"]);
         assert_eq!((&*config.user, &*config.working_dir), ("1000:1000", "/srv"));
         assert_eq!(config.labels["made-by"], "skep");
         assert_eq!(image.layers().unwrap(), docker.layers().unwrap());
@@ -218,27 +177,16 @@ fn all_forms_of_the_image_have_the_same_layers() {
 fn the_root_file_system_is_imported_and_skopeo_reads_the_store() {
     let Some(cache) = cache() else { return };
     let (dir, images) = store();
-    let image = images
-        .import(cache.join("base.tar"), Some("base:1"))
-        .unwrap();
+    let image = images.import(cache.join("base.tar"), Some("base:1")).unwrap();
     assert!(image.layers().unwrap()[0].join("usr/bin/python3").exists());
     let layout = dir.path().join("images");
-    let name = [
-        b"oci:",
-        layout.as_os_str().as_bytes(),
-        b":docker.io/library/base:1",
-    ]
-    .concat();
+    let name = [b"oci:", layout.as_os_str().as_bytes(), b":docker.io/library/base:1"].concat();
     let skopeo = Command::new("skopeo")
         .args(["--insecure-policy", "inspect"])
         .arg(std::ffi::OsStr::from_bytes(&name))
         .output()
         .unwrap();
-    assert!(
-        skopeo.status.success(),
-        "{}",
-        String::from_utf8_lossy(&skopeo.stderr)
-    );
+    assert!(skopeo.status.success(), "{}", String::from_utf8_lossy(&skopeo.stderr));
     let layer = image.manifest().layers[0].digest.to_string();
     assert!(String::from_utf8_lossy(&skopeo.stdout).contains(&layer));
 }

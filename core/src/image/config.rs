@@ -63,11 +63,8 @@ impl ImageConfig {
         if diff_ids == layers {
             return Ok(());
         }
-        Err(
-            Error::new(ErrorKind::InvalidData, "read", subject).cause(format!(
-                "its config has {diff_ids} diff_ids for {layers} layers"
-            )),
-        )
+        Err(Error::new(ErrorKind::InvalidData, "read", subject)
+            .cause(format!("its config has {diff_ids} diff_ids for {layers} layers")))
     }
 
     /// The chain id of each layer, bottom first: what names a layer together with all below it.
@@ -90,16 +87,10 @@ impl ImageConfig {
 #[serde(rename_all = "PascalCase", default)]
 pub struct RunConfig {
     /// `user[:group]`, names or numbers; empty is root.
-    #[serde(
-        deserialize_with = "super::null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "super::null_is_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// `KEY=value` each.
-    #[serde(
-        deserialize_with = "super::null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "super::null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// The program that [`cmd`](Self::cmd) is given to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,10 +99,7 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
     /// The working directory; empty is `/`.
-    #[serde(
-        deserialize_with = "super::null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "super::null_is_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// The signal that asks the command to end; SIGTERM if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,10 +129,7 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
     /// Dockerfile instructions for builds on top of this image.
-    #[serde(
-        deserialize_with = "super::null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "super::null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
     /// Fields that skep does not know.
     #[serde(flatten)]

@@ -32,10 +32,7 @@ impl Digest {
         }
         match Digest::from_hex(hex) {
             Some(digest) => Ok(digest),
-            None => refuse(
-                ErrorKind::InvalidData,
-                "sha256 has 64 lower-case hexadecimal digits",
-            ),
+            None => refuse(ErrorKind::InvalidData, "sha256 has 64 lower-case hexadecimal digits"),
         }
     }
 
@@ -112,19 +109,12 @@ pub(crate) struct HashReader<R> {
 
 impl<R: Read> HashReader<R> {
     pub(crate) fn new(inner: R) -> Self {
-        HashReader {
-            inner,
-            hasher: sha2::Sha256::new(),
-            count: 0,
-        }
+        HashReader { inner, hasher: sha2::Sha256::new(), count: 0 }
     }
 
     /// The reader underneath, and the digest and number of the bytes read so far.
     pub(crate) fn finish(self) -> (R, (Digest, u64)) {
-        (
-            self.inner,
-            (Digest(self.hasher.finalize().into()), self.count),
-        )
+        (self.inner, (Digest(self.hasher.finalize().into()), self.count))
     }
 }
 
@@ -156,10 +146,7 @@ mod tests {
             ("sha256", ErrorKind::InvalidData),
             ("sha256:", ErrorKind::InvalidData),
             ("sha256:e3b0", ErrorKind::InvalidData),
-            (
-                &EMPTY.to_uppercase().replace("SHA", "sha"),
-                ErrorKind::InvalidData,
-            ),
+            (&EMPTY.to_uppercase().replace("SHA", "sha"), ErrorKind::InvalidData),
             (&EMPTY.replace("e3", "../"), ErrorKind::InvalidData),
             ("sha512:00", ErrorKind::Unsupported),
         ] {

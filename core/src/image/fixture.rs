@@ -46,11 +46,7 @@ impl Store {
                     directories.push(entry.path());
                 }
                 if entry.file_name() != "images.lock" {
-                    let size = if metadata.is_file() {
-                        metadata.len()
-                    } else {
-                        0
-                    };
+                    let size = if metadata.is_file() { metadata.len() } else { 0 };
                     found.push((entry.path(), size));
                 }
             }
@@ -80,8 +76,7 @@ impl Tar {
 
     /// A member with default attributes: mode 0644 or 0755, owner 0, time 1000.
     pub(super) fn add(self, flag: u8, name: &str, target: &str, data: &[u8]) -> Self {
-        self.header(flag, name, target, data.len() as u64, |_| {})
-            .data(data)
+        self.header(flag, name, target, data.len() as u64, |_| {}).data(data)
     }
 
     pub(super) fn file(self, name: &str, data: &[u8]) -> Self {
@@ -191,8 +186,7 @@ pub(super) fn docker_archive(config: &[u8], layers: &[Vec<u8>], tags: &[&str]) -
         tar = tar.file(&names[i], layer);
     }
     let manifest = json!([{"Config": config_name, "RepoTags": tags, "Layers": names}]);
-    tar.file("manifest.json", manifest.to_string().as_bytes())
-        .end()
+    tar.file("manifest.json", manifest.to_string().as_bytes()).end()
 }
 
 /// What a path is, for comparing: `None` if it does not exist.

@@ -34,14 +34,7 @@ impl Image {
         references: Vec<Reference>,
     ) -> Self {
         let layers = OnceLock::new();
-        Image(Arc::new(Inner {
-            images,
-            digest,
-            manifest,
-            config,
-            references,
-            layers,
-        }))
+        Image(Arc::new(Inner { images, digest, manifest, config, references, layers }))
     }
 
     /// The image's id: the digest of its config.

@@ -36,10 +36,8 @@ impl Images {
     /// Unpacks what is missing of `image`; see [`Image::layers`].
     pub(super) fn unpack(&self, image: &Image) -> Result<Vec<PathBuf>> {
         let chain_ids = image.config().chain_ids();
-        let places: Vec<PathBuf> = chain_ids
-            .iter()
-            .map(|id| self.layout.layer_path(id).join("fs"))
-            .collect();
+        let places: Vec<PathBuf> =
+            chain_ids.iter().map(|id| self.layout.layer_path(id).join("fs")).collect();
         if places.iter().all(|place| place.exists()) {
             return Ok(places);
         }
@@ -79,19 +77,12 @@ impl Images {
         let subject = format!("layer {}", blob.digest);
         let failed = |error: io::Error| Error::os("unpack", &*subject, error);
         // 0700: setuid programs of an image are not for the host's users.
-        create_private(layer)
-            .and_then(|()| create_private(&layer.join("fs")))
-            .map_err(failed)?;
+        create_private(layer).and_then(|()| create_private(&layer.join("fs"))).map_err(failed)?;
         let root = open_root(CWD, layer.join("fs")).map_err(|e| failed(e.into()))?;
         let file = File::open(self.layout.blob_path(&blob.digest)).map_err(failed)?;
         let decoder = Decoder::new(HashReader::new(file)).map_err(|e| read_error(e, &subject))?;
         let mut archive = Archive::new(HashReader::new(decoder), &*subject);
-        let unpacked = unpack(
-            &mut archive,
-            std::os::fd::AsFd::as_fd(&root),
-            lowers,
-            &subject,
-        );
+        let unpacked = unpack(&mut archive, std::os::fd::AsFd::as_fd(&root), lowers, &subject);
         unpacked?;
         let (hasher, _) = archive.finish()?;
         verify(hasher, blob, meta.diff_id, &subject)?;
@@ -108,10 +99,8 @@ impl Images {
         staging.sync()?;
         let _lock = self.layout.lock_exclusive()?;
         if !self.layout.has_blob(image.id()) {
-            return Err(
-                Error::new(ErrorKind::NotFound, "unpack image", image.name())
-                    .cause("it was removed in the meantime"),
-            );
+            return Err(Error::new(ErrorKind::NotFound, "unpack image", image.name())
+                .cause("it was removed in the meantime"));
         }
         for (layer, chain_id) in fresh {
             let place = self.layout.layer_path(chain_id);
@@ -119,11 +108,7 @@ impl Images {
                 // Another process unpacked the same layer and was faster.
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => {
-                    return Err(Error::os(
-                        "publish layer",
-                        place.display().to_string(),
-                        errno,
-                    ));
+                    return Err(Error::os("publish layer", place.display().to_string(), errno));
                 }
             }
         }
@@ -145,11 +130,8 @@ fn verify(
 ) -> Result<()> {
     let (decoder, (found, _)) = archive.finish();
     if found != diff_id {
-        return Err(
-            Error::new(ErrorKind::DigestMismatch, "verify", subject).cause(format!(
-                "its archive hashes to {found}, its image's config says {diff_id}"
-            )),
-        );
+        return Err(Error::new(ErrorKind::DigestMismatch, "verify", subject)
+            .cause(format!("its archive hashes to {found}, its image's config says {diff_id}")));
     }
     let mut rest = decoder.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(|error| read_error(error, subject))?;

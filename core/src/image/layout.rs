@@ -39,10 +39,7 @@ impl Layout {
         // Absolute, for the host may change its working directory.
         let path = std::path::absolute(root).map_err(failed)?;
         let dir = File::open(&path).map_err(failed)?;
-        let layout = Layout {
-            root: path,
-            dir: dir.into(),
-        };
+        let layout = Layout { root: path, dir: dir.into() };
         for name in ["images/blobs/sha256", "layers", "locks", "staging"] {
             fs::create_dir_all(layout.root.join(name)).map_err(failed)?;
         }
@@ -137,12 +134,7 @@ impl Layout {
         let dir = File::open(&path).map_err(|error| Error::os("open", subject(), error))?;
         let lock = Lock::try_on(dir, &path)?
             .ok_or_else(|| Error::new(ErrorKind::InUse, "lock", subject()))?;
-        Ok(Staging {
-            layout: self,
-            name,
-            _lock: lock,
-            blobs: std::cell::Cell::new(0),
-        })
+        Ok(Staging { layout: self, name, _lock: lock, blobs: std::cell::Cell::new(0) })
     }
 
     /// Removes the staging directories of dead owners; whether there were any. The caller holds
@@ -273,10 +265,7 @@ pub(super) fn check_blob(descriptor: &Descriptor, digest: Digest, size: u64) -> 
         Err(Error::new(ErrorKind::DigestMismatch, "verify", subject).cause(cause))
     };
     if size != descriptor.size {
-        return mismatch(format!(
-            "it has {size} bytes, {} were announced",
-            descriptor.size
-        ));
+        return mismatch(format!("it has {size} bytes, {} were announced", descriptor.size));
     }
     if digest != descriptor.digest {
         return mismatch(format!("it hashes to {digest}"));

@@ -56,12 +56,7 @@ impl Lock {
 }
 
 fn open(path: &Path) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     file.map_err(|error| Error::os("open lock file", path.display().to_string(), error))
 }
 

@@ -144,27 +144,15 @@ impl Manifest {
         let refuse = |kind, cause: String| Err(Error::new(kind, "read", subject).cause(cause));
         if manifest.extra.contains_key("manifests") {
             // One document that reads as two things (CVE-2021-41190).
-            return refuse(
-                ErrorKind::InvalidData,
-                "it is both a manifest and an index".into(),
-            );
+            return refuse(ErrorKind::InvalidData, "it is both a manifest and an index".into());
         }
         if manifest.schema_version != 2 {
             let version = manifest.schema_version;
-            return refuse(
-                ErrorKind::Unsupported,
-                format!("it has schema version {version}"),
-            );
+            return refuse(ErrorKind::Unsupported, format!("it has schema version {version}"));
         }
-        if !matches!(
-            manifest.config.media_type.as_str(),
-            OCI_CONFIG | DOCKER_CONFIG
-        ) {
+        if !matches!(manifest.config.media_type.as_str(), OCI_CONFIG | DOCKER_CONFIG) {
             let media_type = &manifest.config.media_type;
-            return refuse(
-                ErrorKind::Unsupported,
-                format!("its config is a {media_type:?}"),
-            );
+            return refuse(ErrorKind::Unsupported, format!("its config is a {media_type:?}"));
         }
         if manifest.layers.len() > MAX_LAYERS {
             let layers = manifest.layers.len();
@@ -173,15 +161,10 @@ impl Manifest {
                 format!("it has {layers} layers, more than {MAX_LAYERS}"),
             );
         }
-        match manifest
-            .layers
-            .iter()
-            .find(|layer| !is_layer(&layer.media_type))
-        {
-            Some(layer) => refuse(
-                ErrorKind::Unsupported,
-                format!("a layer is a {:?}", layer.media_type),
-            ),
+        match manifest.layers.iter().find(|layer| !is_layer(&layer.media_type)) {
+            Some(layer) => {
+                refuse(ErrorKind::Unsupported, format!("a layer is a {:?}", layer.media_type))
+            }
             None => Ok(manifest),
         }
     }
@@ -274,10 +257,7 @@ pub(crate) fn is_index(descriptor: &Descriptor) -> bool {
 
 /// Whether `descriptor` leads to an image's manifest, by its media type.
 pub(crate) fn is_manifest(descriptor: &Descriptor) -> bool {
-    matches!(
-        descriptor.media_type.as_str(),
-        OCI_MANIFEST | DOCKER_MANIFEST
-    )
+    matches!(descriptor.media_type.as_str(), OCI_MANIFEST | DOCKER_MANIFEST)
 }
 
 /// Parses JSON of at most [`MAX_DOCUMENT`] bytes; serde_json bounds its nesting to 128.

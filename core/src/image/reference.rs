@@ -38,12 +38,7 @@ impl Reference {
     /// `InvalidInput` with the reason, `Unsupported` for a digest that is not sha256.
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = |cause: &'static str| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                "parse reference",
-                format!("{text:?}"),
-            )
-            .cause(cause)
+            Error::new(ErrorKind::InvalidInput, "parse reference", format!("{text:?}")).cause(cause)
         };
         if Digest::from_hex(text).is_some() {
             return Err(refuse("64 hexadecimal digits are an image's id"));
@@ -111,12 +106,7 @@ fn complete(
         (None, None) => Some(DEFAULT_TAG.to_owned()),
         (tag, _) => tag.map(str::to_owned),
     };
-    Reference {
-        domain: domain.to_owned(),
-        path,
-        tag,
-        digest,
-    }
+    Reference { domain: domain.to_owned(), path, tag, digest }
 }
 
 /// A first component is a domain if it has a dot or a colon, or is `localhost`.
@@ -139,18 +129,11 @@ fn parse_digest(text: &str) -> Result<Digest> {
 fn check_domain(domain: &str) -> Result<(), &'static str> {
     let (host, port) = match domain.strip_prefix('[') {
         Some(rest) => {
-            let (host, port) = rest
-                .split_once(']')
-                .ok_or("its domain has no closing bracket")?;
-            host.parse::<std::net::Ipv6Addr>()
-                .map_err(|_| "its domain is not an IPv6 address")?;
+            let (host, port) = rest.split_once(']').ok_or("its domain has no closing bracket")?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| "its domain is not an IPv6 address")?;
             match port.strip_prefix(':') {
                 None if port.is_empty() => return Ok(()),
-                port => (
-                    "",
-                    port.map(Some)
-                        .ok_or("its domain has something behind the bracket")?,
-                ),
+                port => ("", port.map(Some).ok_or("its domain has something behind the bracket")?),
             }
         }
         None => match domain.split_once(':') {
@@ -212,11 +195,7 @@ fn check_tag(tag: &str) -> Result<(), &'static str> {
     if tag.len() > MAX_TAG {
         return Err("its tag is longer than 128 characters");
     }
-    if word(first)
-        && tag
-            .bytes()
-            .all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
-    {
+    if word(first) && tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-')) {
         Ok(())
     } else {
         Err("a tag is made of A-Z, a-z, 0-9, _, . and -, and does not begin with . or -")
@@ -268,26 +247,16 @@ mod tests {
             ("[fe80::1]/a:t", "[fe80::1]/a:t"),
             ("a__b/c-d--e.f_g", "docker.io/a__b/c-d--e.f_g:latest"),
         ] {
-            assert_eq!(
-                Reference::parse(text).unwrap().to_string(),
-                expected,
-                "{text}"
-            );
+            assert_eq!(Reference::parse(text).unwrap().to_string(), expected, "{text}");
         }
     }
 
     #[test]
     fn a_digest_stands_beside_or_instead_of_a_tag() {
         let both = Reference::parse(&format!("a:1@sha256:{HEX}")).unwrap();
-        assert_eq!(
-            both.to_string(),
-            format!("docker.io/library/a:1@sha256:{HEX}")
-        );
+        assert_eq!(both.to_string(), format!("docker.io/library/a:1@sha256:{HEX}"));
         let alone = Reference::parse(&format!("localhost:1/a@sha256:{HEX}")).unwrap();
-        assert_eq!(
-            (alone.tag(), alone.digest().unwrap().hex()),
-            (None, HEX.to_owned())
-        );
+        assert_eq!((alone.tag(), alone.digest().unwrap().hex()), (None, HEX.to_owned()));
         assert_eq!(alone.to_string(), format!("localhost:1/a@sha256:{HEX}"));
     }
 

@@ -66,9 +66,7 @@ impl Images {
     /// # Errors
     /// `NotFound` without that directory, `PermissionDenied` if it cannot be written to.
     pub fn open(store_root: &Path) -> Result<Images> {
-        let images = Images {
-            layout: Arc::new(Layout::open(store_root)?),
-        };
+        let images = Images { layout: Arc::new(Layout::open(store_root)?) };
         if images.layout.has_staging()? {
             let _lock = images.layout.lock_exclusive()?;
             if images.layout.sweep_staging()? {
@@ -185,40 +183,24 @@ impl Images {
     pub(super) fn entries(&self, index: &Index) -> Result<Vec<Entry>> {
         let entry = |top: &Descriptor| {
             let (descriptor, _, manifest) = resolve(top, |d| self.layout.document(d))?;
-            Ok(Entry {
-                reference: reference_of(top),
-                descriptor,
-                manifest,
-            })
+            Ok(Entry { reference: reference_of(top), descriptor, manifest })
         };
         index.manifests.iter().map(entry).collect()
     }
 
     /// The image of one entry, with the names of all entries that are the same image.
     pub(super) fn image(&self, entries: &[Entry], chosen: usize) -> Result<Image> {
-        let Entry {
-            descriptor,
-            manifest,
-            ..
-        } = &entries[chosen];
+        let Entry { descriptor, manifest, .. } = &entries[chosen];
         let bytes = self.layout.document(&manifest.config)?;
         let config = ImageConfig::parse(&bytes, manifest, &manifest.config.digest.to_string())?;
-        let same = entries
-            .iter()
-            .filter(|entry| entry.id() == entries[chosen].id());
+        let same = entries.iter().filter(|entry| entry.id() == entries[chosen].id());
         let mut references: Vec<Reference> = Vec::new();
         for reference in same.filter_map(|entry| entry.reference.clone()) {
             if !references.contains(&reference) {
                 references.push(reference);
             }
         }
-        Ok(Image::new(
-            self.clone(),
-            descriptor.digest,
-            manifest.clone(),
-            config,
-            references,
-        ))
+        Ok(Image::new(self.clone(), descriptor.digest, manifest.clone(), config, references))
     }
 
     /// Removes blobs, layers and leases that no image in the index needs. The caller holds the
@@ -248,8 +230,7 @@ impl Images {
                 self.layout.document(d)
             };
             let (descriptor, _, manifest) = resolve(top, document)?;
-            kept.blobs
-                .extend(blobs(&descriptor, &manifest).map(|d| d.digest));
+            kept.blobs.extend(blobs(&descriptor, &manifest).map(|d| d.digest));
             let bytes = self.layout.document(&manifest.config)?;
             let subject = manifest.config.digest.to_string();
             let config = ImageConfig::parse(&bytes, &manifest, &subject)?;
@@ -269,9 +250,7 @@ struct Reachable {
 /// The blobs of an image: manifest, config and layers.
 fn blobs(descriptor: &Descriptor, manifest: &Manifest) -> impl Iterator<Item = Descriptor> {
     let layers = manifest.layers.clone().into_iter();
-    [descriptor.clone(), manifest.config.clone()]
-        .into_iter()
-        .chain(layers)
+    [descriptor.clone(), manifest.config.clone()].into_iter().chain(layers)
 }
 
 /// Which entry `name_or_id` means.
@@ -297,11 +276,9 @@ fn choose(entries: &[Entry], name_or_id: &str) -> Result<usize> {
     match found.len() {
         0 => Err(not_found()),
         1 => found.into_values().next().ok_or_else(not_found),
-        several => Err(
-            Error::new(ErrorKind::InvalidInput, "find image", name_or_id)
-                .cause(format!("{several} images have an id that begins so"))
-                .fix("give more digits"),
-        ),
+        several => Err(Error::new(ErrorKind::InvalidInput, "find image", name_or_id)
+            .cause(format!("{several} images have an id that begins so"))
+            .fix("give more digits")),
     }
 }
 
@@ -329,9 +306,7 @@ fn names(entry: &Entry, wanted: &Reference) -> bool {
 pub(super) fn reference_of(descriptor: &Descriptor) -> Option<Reference> {
     let annotation = |key| descriptor.annotations.get(key);
     let standard = annotation(REF_NAME).filter(|name| name.contains(['/', ':']));
-    annotation(CONTAINERD_NAME)
-        .or(standard)
-        .and_then(|name| Reference::parse(name).ok())
+    annotation(CONTAINERD_NAME).or(standard).and_then(|name| Reference::parse(name).ok())
 }
 
 /// Parses a reference for an image to be stored under.
@@ -362,25 +337,13 @@ pub(super) fn set_reference(
         return;
     };
     let bears = |d: &Descriptor| reference_of(d).as_ref() == Some(reference);
-    if index
-        .manifests
-        .iter()
-        .any(|d| d.digest == digest && bears(d))
-    {
+    if index.manifests.iter().any(|d| d.digest == digest && bears(d)) {
         return;
     }
-    entry
-        .annotations
-        .insert(REF_NAME.to_owned(), reference.to_string());
-    let former = index
-        .manifests
-        .iter()
-        .position(bears)
-        .map(|i| index.manifests.remove(i));
+    entry.annotations.insert(REF_NAME.to_owned(), reference.to_string());
+    let former = index.manifests.iter().position(bears).map(|i| index.manifests.remove(i));
     // The image is named now.
-    index
-        .manifests
-        .retain(|d| d.digest != digest || reference_of(d).is_some());
+    index.manifests.retain(|d| d.digest != digest || reference_of(d).is_some());
     index.manifests.push(entry);
     if let Some(former) = former {
         set_reference(index, None, &former);

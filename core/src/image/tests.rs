@@ -9,15 +9,8 @@ use super::*;
 use crate::ErrorKind;
 
 fn layers() -> Vec<Vec<u8>> {
-    let lower = Tar::new()
-        .dir("bin")
-        .file("bin/app", b"app")
-        .file("gone", b"")
-        .end();
-    vec![
-        lower,
-        Tar::new().file(".wh.gone", b"").file("new", b"2").end(),
-    ]
+    let lower = Tar::new().dir("bin").file("bin/app", b"app").file("gone", b"").end();
+    vec![lower, Tar::new().file(".wh.gone", b"").file("new", b"2").end()]
 }
 
 fn archive(tags: &[&str]) -> Vec<u8> {
@@ -48,27 +41,11 @@ fn a_docker_archive_is_loaded_found_and_unpacked() {
     assert_eq!(*image.id(), id);
     assert_eq!(image.config().config.cmd.as_deref().unwrap(), ["/bin/app"]);
     assert_eq!(image.config().config.env, [""; 0]);
-    assert_eq!(
-        image.config().config.healthcheck.as_ref().unwrap().test,
-        ["NONE"]
-    );
-    let references: Vec<String> = image
-        .references()
-        .iter()
-        .map(Reference::to_string)
-        .collect();
-    assert_eq!(
-        references,
-        ["docker.io/library/app:1", "localhost/app:latest"]
-    );
+    assert_eq!(image.config().config.healthcheck.as_ref().unwrap().test, ["NONE"]);
+    let references: Vec<String> = image.references().iter().map(Reference::to_string).collect();
+    assert_eq!(references, ["docker.io/library/app:1", "localhost/app:latest"]);
     let hex = id.hex();
-    for name in [
-        "app:1",
-        "docker.io/library/app:1",
-        "localhost/app",
-        &hex,
-        &hex[..4],
-    ] {
+    for name in ["app:1", "docker.io/library/app:1", "localhost/app", &hex, &hex[..4]] {
         assert_eq!(*store.images.find(name).unwrap().id(), id, "{name}");
     }
     assert_eq!(*store.images.find(&id.to_string()).unwrap().id(), id);
@@ -79,16 +56,8 @@ fn a_docker_archive_is_loaded_found_and_unpacked() {
         assert_eq!(layers.len(), 2);
         assert_eq!(read(&layers[0].join("bin/app")).unwrap(), "app");
         assert_eq!(read(&layers[1].join("new")).unwrap(), "2");
-        assert_eq!(
-            store.images.find("app:1").unwrap().layers().unwrap(),
-            layers
-        );
-        assert_eq!(
-            std::fs::read_dir(store.root().join("staging"))
-                .unwrap()
-                .count(),
-            0
-        );
+        assert_eq!(store.images.find("app:1").unwrap().layers().unwrap(), layers);
+        assert_eq!(std::fs::read_dir(store.root().join("staging")).unwrap().count(), 0);
     }
 }
 
@@ -102,16 +71,10 @@ fn compressed_archives_and_layers_are_recognised() {
         let image = store.images.load(store.file(name, &bytes)).unwrap();
         assert_eq!(*image.id(), Digest::of(&config(&layers())), "{name}");
     }
-    let squeezed = [
-        gzip(&layers()[0]),
-        zstd::encode_all(&*layers()[1], 0).unwrap(),
-    ];
+    let squeezed = [gzip(&layers()[0]), zstd::encode_all(&*layers()[1], 0).unwrap()];
     let archive = docker_archive(&config(&layers()), &squeezed, &["squeezed"]);
     let image = Store::new();
-    let image = image
-        .images
-        .load(store.file("squeezed", &archive))
-        .map(|loaded| (image, loaded));
+    let image = image.images.load(store.file("squeezed", &archive)).map(|loaded| (image, loaded));
     let (_other, image) = image.unwrap();
     if is_root() {
         assert_eq!(read(&image.layers().unwrap()[1].join("new")).unwrap(), "2");
@@ -122,25 +85,13 @@ fn compressed_archives_and_layers_are_recognised() {
 fn import_makes_the_same_image_of_the_same_archive() {
     let store = Store::new();
     let tar = layers().remove(0);
-    let image = store
-        .images
-        .import(store.file("root.tar", &tar), Some("root:1"))
-        .unwrap();
-    assert_eq!(
-        image.references()[0].to_string(),
-        "docker.io/library/root:1"
-    );
+    let image = store.images.import(store.file("root.tar", &tar), Some("root:1")).unwrap();
+    assert_eq!(image.references()[0].to_string(), "docker.io/library/root:1");
     assert_eq!(image.config().rootfs.diff_ids, [Digest::of(&tar)]);
-    let again = store
-        .images
-        .import(store.file("root.tar.gz", &gzip(&tar)), None)
-        .unwrap();
+    let again = store.images.import(store.file("root.tar.gz", &gzip(&tar)), None).unwrap();
     assert_eq!(again.id(), image.id());
     if is_root() {
-        assert_eq!(
-            read(&again.layers().unwrap()[0].join("bin/app")).unwrap(),
-            "app"
-        );
+        assert_eq!(read(&again.layers().unwrap()[0].join("bin/app")).unwrap(), "app");
         assert_eq!(again.layers().unwrap(), image.layers().unwrap());
     }
 }
@@ -163,10 +114,7 @@ fn an_archive_of_several_images_is_loaded_as_a_whole_only() {
     let path = store.file("both.tar", &tar.end());
     let kind = ErrorKind::InvalidInput;
     let message = refused(&store, "several", kind, || store.images.load(&path));
-    let names = format!(
-        "it holds 2 images: docker.io/library/a:1, {}",
-        Digest::of(&b)
-    );
+    let names = format!("it holds 2 images: docker.io/library/a:1, {}", Digest::of(&b));
     assert!(message.contains(&names), "{message}");
     let images = store.images.load_all(&path).unwrap();
     assert_eq!(
@@ -181,49 +129,28 @@ fn tags_move_and_the_last_removal_takes_everything() {
     let store = Store::new();
     let images = &store.images;
     let empty = store.contents();
-    let image = images
-        .load(store.file("app.tar", &archive(&["app:1"])))
-        .unwrap();
-    let other = images
-        .import(store.file("root.tar", &layers()[0]), Some("root:1"))
-        .unwrap();
+    let image = images.load(store.file("app.tar", &archive(&["app:1"]))).unwrap();
+    let other = images.import(store.file("root.tar", &layers()[0]), Some("root:1")).unwrap();
     images.tag("app:1", "app:2").unwrap();
     images.tag("app:1", "root:1").unwrap();
     assert_eq!(images.find("root:1").unwrap().id(), image.id());
-    assert!(
-        images
-            .find(&other.id().hex())
-            .unwrap()
-            .references()
-            .is_empty()
-    );
+    assert!(images.find(&other.id().hex()).unwrap().references().is_empty());
     if is_root() {
         assert_eq!(image.layers().unwrap()[0], other.layers().unwrap()[0]);
     }
     images.remove("app:1").unwrap();
     images.remove("root:1").unwrap();
-    assert_eq!(
-        images.find("app:1").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(images.find("app:1").unwrap_err().kind(), ErrorKind::NotFound);
     images.remove("app:2").unwrap();
-    assert_eq!(
-        images.find(&image.id().hex()).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(images.find(&image.id().hex()).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(image.lease().unwrap_err().kind(), ErrorKind::NotFound);
     if is_root() {
-        let left = std::fs::read_dir(store.root().join("layers"))
-            .unwrap()
-            .count();
+        let left = std::fs::read_dir(store.root().join("layers")).unwrap().count();
         assert_eq!(left, 1, "the layer that the other image shares");
     }
     images.remove(&other.id().hex()[..12]).unwrap();
     let sizes = |contents: Vec<(std::path::PathBuf, u64)>| {
-        contents
-            .into_iter()
-            .map(|(path, _)| path)
-            .collect::<Vec<_>>()
+        contents.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
     };
     assert_eq!(sizes(store.contents()), sizes(empty));
 }
@@ -236,16 +163,10 @@ fn a_lease_keeps_an_image() {
     let leases = (image.lease().unwrap(), image.lease().unwrap());
     let elsewhere = Images::open(&store.root()).unwrap();
     elsewhere.remove("app:2").unwrap();
-    refused(&store, "leased", ErrorKind::InUse, || {
-        elsewhere.remove("app:1")
-    });
-    refused(&store, "leased", ErrorKind::InUse, || {
-        elsewhere.remove(&image.id().hex())
-    });
+    refused(&store, "leased", ErrorKind::InUse, || elsewhere.remove("app:1"));
+    refused(&store, "leased", ErrorKind::InUse, || elsewhere.remove(&image.id().hex()));
     drop(leases.0);
-    refused(&store, "leased", ErrorKind::InUse, || {
-        elsewhere.remove("app:1")
-    });
+    refused(&store, "leased", ErrorKind::InUse, || elsewhere.remove("app:1"));
     drop(leases.1);
     elsewhere.remove("app:1").unwrap();
     assert_eq!(store.images.list().unwrap(), []);
@@ -254,10 +175,7 @@ fn a_lease_keeps_an_image() {
 #[test]
 fn names_that_mean_nothing_are_not_found() {
     let store = Store::new();
-    store
-        .images
-        .load(store.file("app.tar", &archive(&["app:1"])))
-        .unwrap();
+    store.images.load(store.file("app.tar", &archive(&["app:1"]))).unwrap();
     for (name, kind) in [
         ("app", ErrorKind::NotFound),
         ("ffffffffffff", ErrorKind::NotFound),
@@ -281,8 +199,7 @@ fn an_ambiguous_prefix_is_an_error() {
     let found = (0..2000u32).find_map(|i| {
         let layer = vec![Tar::new().file("f", &i.to_le_bytes()).end()];
         let prefix = Digest::of(&config(&layer)).hex()[..4].to_owned();
-        seen.insert(prefix.clone(), layer.clone())
-            .map(|other| (prefix, layer, other))
+        seen.insert(prefix.clone(), layer.clone()).map(|other| (prefix, layer, other))
     });
     let (prefix, a, b) = found.unwrap();
     for layers in [a, b] {
@@ -297,10 +214,7 @@ fn an_ambiguous_prefix_is_an_error() {
 #[test]
 fn truncated_archives_are_refused_wherever_they_end() {
     let store = Store::new();
-    store
-        .images
-        .load(store.file("app.tar", &archive(&["app:1"])))
-        .unwrap();
+    store.images.load(store.file("app.tar", &archive(&["app:1"]))).unwrap();
     let plain = archive(&["new:1"]);
     let squeezed = gzip(&plain);
     let plain_cuts = (0..plain.len() - 1024).step_by(509).map(|at| &plain[..at]);
@@ -308,19 +222,13 @@ fn truncated_archives_are_refused_wherever_they_end() {
     for bytes in plain_cuts.chain(gzip_cuts) {
         let what = format!("{} bytes", bytes.len());
         let path = store.file("cut.tar", bytes);
-        refused(&store, &what, ErrorKind::InvalidData, || {
-            store.images.load(&path)
-        });
-        refused(&store, &what, ErrorKind::InvalidData, || {
-            store.images.load_all(&path)
-        });
+        refused(&store, &what, ErrorKind::InvalidData, || store.images.load(&path));
+        refused(&store, &what, ErrorKind::InvalidData, || store.images.load_all(&path));
     }
     let layer = &layers()[0];
     for at in (0..layer.len() - 1024).step_by(101) {
         let path = store.file("cut.tar", &layer[..at]);
-        refused(&store, "import", ErrorKind::InvalidData, || {
-            store.images.import(&path, None)
-        });
+        refused(&store, "import", ErrorKind::InvalidData, || store.images.import(&path, None));
     }
 }
 
@@ -338,80 +246,36 @@ fn archives_that_do_not_hold_what_they_say_are_refused() {
         let tar = Tar::new().file(name, config).file("0", layer);
         tar.file("manifest.json", manifest.as_bytes()).end()
     };
-    let loop_ = Tar::new()
-        .symlink("0", "1")
-        .symlink("1", "0")
-        .file("c.json", &one);
+    let loop_ = Tar::new().symlink("0", "1").symlink("1", "0").file("c.json", &one);
     for (what, bytes, kind) in [
         ("garbage", vec![b'x'; 4096], ErrorKind::InvalidData),
         ("empty file", Vec::new(), ErrorKind::InvalidData),
         ("empty archive", Tar::new().end(), ErrorKind::InvalidData),
-        (
-            "a root file system",
-            layers().remove(0),
-            ErrorKind::InvalidData,
-        ),
+        ("a root file system", layers().remove(0), ErrorKind::InvalidData),
         ("no images", manifest("[]"), ErrorKind::InvalidData),
         ("no list", manifest("{}"), ErrorKind::InvalidData),
         ("no config", manifest(item), ErrorKind::InvalidData),
-        (
-            "nested",
-            manifest(&"[".repeat(100_000)),
-            ErrorKind::InvalidData,
-        ),
-        (
-            "large",
-            manifest(&" ".repeat((4 << 20) + 1)),
-            ErrorKind::InvalidData,
-        ),
+        ("nested", manifest(&"[".repeat(100_000)), ErrorKind::InvalidData),
+        ("large", manifest(&" ".repeat((4 << 20) + 1)), ErrorKind::InvalidData),
         (
             "no layer",
-            Tar::new()
-                .file("c.json", &one)
-                .file("manifest.json", item.as_bytes())
-                .end(),
+            Tar::new().file("c.json", &one).file("manifest.json", item.as_bytes()).end(),
             ErrorKind::InvalidData,
         ),
-        (
-            "link loop",
-            loop_.file("manifest.json", item.as_bytes()).end(),
-            ErrorKind::InvalidData,
-        ),
-        (
-            "layer count",
-            full(item, "c.json", &good, &layers()[0]),
-            ErrorKind::InvalidData,
-        ),
-        (
-            "bad name",
-            full(&tagged, "c.json", &one, &layers()[0]),
-            ErrorKind::InvalidData,
-        ),
-        (
-            "diff_id",
-            full(item, "c.json", &one, &layers()[1]),
-            ErrorKind::DigestMismatch,
-        ),
-        (
-            "config's name",
-            full(&by_name, &named, &one, &layers()[0]),
-            ErrorKind::DigestMismatch,
-        ),
+        ("link loop", loop_.file("manifest.json", item.as_bytes()).end(), ErrorKind::InvalidData),
+        ("layer count", full(item, "c.json", &good, &layers()[0]), ErrorKind::InvalidData),
+        ("bad name", full(&tagged, "c.json", &one, &layers()[0]), ErrorKind::InvalidData),
+        ("diff_id", full(item, "c.json", &one, &layers()[1]), ErrorKind::DigestMismatch),
+        ("config's name", full(&by_name, &named, &one, &layers()[0]), ErrorKind::DigestMismatch),
     ] {
         let path = store.file("bad.tar", &bytes);
         refused(&store, what, kind, || store.images.load(&path));
     }
-    refused(&store, "no file", ErrorKind::NotFound, || {
-        store.images.load("/skep/no/such.tar")
-    });
+    refused(&store, "no file", ErrorKind::NotFound, || store.images.load("/skep/no/such.tar"));
     let garbage = store.file("bad.tar", &[b'x'; 4096]);
-    refused(&store, "garbage", ErrorKind::InvalidData, || {
-        store.images.import(&garbage, None)
-    });
+    refused(&store, "garbage", ErrorKind::InvalidData, || store.images.import(&garbage, None));
     let end = store.file("bad.tar", &[0; 1024]);
-    refused(&store, "empty", ErrorKind::InvalidData, || {
-        store.images.import(&end, None)
-    });
+    refused(&store, "empty", ErrorKind::InvalidData, || store.images.import(&end, None));
 }
 
 #[test]
@@ -422,36 +286,16 @@ fn a_layer_that_is_hostile_or_not_what_the_config_says_is_not_published() {
     let good = layers().remove(0);
     let climbing = Tar::new().file("../../outside", b"").end();
     let cases = [
-        (
-            "diff_id",
-            vec![good.clone(), good.clone()],
-            1,
-            ErrorKind::DigestMismatch,
-        ),
+        ("diff_id", vec![good.clone(), good.clone()], 1, ErrorKind::DigestMismatch),
         (
             "trailing bytes",
             vec![good.clone(), [&*good, b"x"].concat()],
             1,
             ErrorKind::DigestMismatch,
         ),
-        (
-            "garbage",
-            vec![good.clone(), vec![b'x'; 4096]],
-            1,
-            ErrorKind::InvalidData,
-        ),
-        (
-            "truncated",
-            vec![good.clone(), good[..700].to_vec()],
-            1,
-            ErrorKind::InvalidData,
-        ),
-        (
-            "climbing",
-            vec![good.clone(), climbing.clone()],
-            9,
-            ErrorKind::InvalidData,
-        ),
+        ("garbage", vec![good.clone(), vec![b'x'; 4096]], 1, ErrorKind::InvalidData),
+        ("truncated", vec![good.clone(), good[..700].to_vec()], 1, ErrorKind::InvalidData),
+        ("climbing", vec![good.clone(), climbing.clone()], 9, ErrorKind::InvalidData),
     ];
     for (what, mut layers, wrong, kind) in cases {
         let store = Store::new();
@@ -464,13 +308,7 @@ fn a_layer_that_is_hostile_or_not_what_the_config_says_is_not_published() {
         let bytes = docker_archive(&config(&promised), &layers, &["bad"]);
         let image = store.images.load(store.file("bad.tar", &bytes)).unwrap();
         refused(&store, what, kind, || image.layers());
-        assert_eq!(
-            std::fs::read_dir(store.root().join("layers"))
-                .unwrap()
-                .count(),
-            0,
-            "{what}"
-        );
+        assert_eq!(std::fs::read_dir(store.root().join("layers")).unwrap().count(), 0, "{what}");
     }
 }
 
@@ -480,40 +318,21 @@ fn a_damaged_blob_is_not_unpacked() {
         return;
     }
     let store = Store::new();
-    let image = store
-        .images
-        .load(store.file("app.tar", &archive(&["app:1"])))
-        .unwrap();
-    let blob = store
-        .root()
-        .join("images/blobs/sha256")
-        .join(image.manifest().layers[1].digest.hex());
+    let image = store.images.load(store.file("app.tar", &archive(&["app:1"]))).unwrap();
+    let blob =
+        store.root().join("images/blobs/sha256").join(image.manifest().layers[1].digest.hex());
     let mut bytes = std::fs::read(&blob).unwrap();
     bytes[1024] ^= 1;
     std::fs::write(&blob, bytes).unwrap();
     let error = image.layers().unwrap_err();
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::DigestMismatch | ErrorKind::InvalidData
-        ),
-        "{error}"
-    );
-    assert_eq!(
-        std::fs::read_dir(store.root().join("layers"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert!(matches!(error.kind(), ErrorKind::DigestMismatch | ErrorKind::InvalidData), "{error}");
+    assert_eq!(std::fs::read_dir(store.root().join("layers")).unwrap().count(), 0);
 }
 
 #[test]
 fn what_a_dead_process_left_is_swept() {
     let store = Store::new();
-    store
-        .images
-        .load(store.file("app.tar", &archive(&["app:1"])))
-        .unwrap();
+    store.images.load(store.file("app.tar", &archive(&["app:1"]))).unwrap();
     let before = store.contents();
     let root = store.root();
     let stray = "ab".repeat(32);
@@ -547,30 +366,12 @@ fn two_processes_may_unpack_the_same_image() {
         return;
     }
     let store = Store::new();
-    store
-        .images
-        .load(store.file("app.tar", &archive(&["app:1"])))
-        .unwrap();
-    let unpack = || {
-        Images::open(&store.root())
-            .unwrap()
-            .find("app:1")
-            .unwrap()
-            .layers()
-            .unwrap()
-    };
+    store.images.load(store.file("app.tar", &archive(&["app:1"]))).unwrap();
+    let unpack = || Images::open(&store.root()).unwrap().find("app:1").unwrap().layers().unwrap();
     let all: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(unpack)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
-    assert_eq!(
-        std::fs::read_dir(store.root().join("staging"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(store.root().join("staging")).unwrap().count(), 0);
 }

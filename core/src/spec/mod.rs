@@ -1,1 +1,7 @@
-//! (under construction)
+//! The OCI runtime spec: what a container's configuration is lowered to, and plans compiled from.
+
+pub(crate) mod capability;
+pub mod config;
+pub(crate) mod lower;
+pub(crate) mod mount;
+pub mod seccomp;

@@ -68,13 +68,7 @@ fn remove(
         for entry in Dir::read_from(&inner)? {
             let entry = entry?;
             if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                remove(
-                    inner.as_fd(),
-                    &entry.file_name().to_owned(),
-                    top,
-                    hoisted,
-                    depth + 1,
-                )?;
+                remove(inner.as_fd(), &entry.file_name().to_owned(), top, hoisted, depth + 1)?;
             }
         }
         // Some file systems skip names while others are being removed: read it again.
@@ -102,10 +96,7 @@ mod tests {
         symlink("/etc", dir.path().join("out")).unwrap();
         for path in ["../x", "/etc", "out/passwd", "a/../../x"] {
             let error = open_beneath(root.as_fd(), path, OFlags::PATH).unwrap_err();
-            assert!(
-                matches!(error, Errno::XDEV | Errno::NOENT),
-                "{path}: {error}"
-            );
+            assert!(matches!(error, Errno::XDEV | Errno::NOENT), "{path}: {error}");
         }
     }
 
@@ -123,10 +114,8 @@ mod tests {
             inner = open_beneath(inner.as_fd(), "d", OFlags::DIRECTORY).unwrap();
         }
         remove_tree(root.as_fd(), "deep").unwrap();
-        let left: Vec<_> = std::fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().path())
-            .collect();
+        let left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
         assert_eq!(left, [kept]);
     }
 }

@@ -43,10 +43,7 @@ impl Members {
             };
             let member = match entry.kind {
                 Kind::File if entry.segments.is_none() => {
-                    let data = Data {
-                        archive: &mut archive,
-                        left: entry.size,
-                    };
+                    let data = Data { archive: &mut archive, left: entry.size };
                     Some(Member::File(staging.blob(data, &subject)?))
                 }
                 Kind::Hardlink => clean("", &entry.target).map(Member::Link),
@@ -55,19 +52,15 @@ impl Members {
             };
             members.extend(member.map(|member| (name, member)));
             if members.len() > MAX_MEMBERS {
-                return Err(
-                    Error::new(ErrorKind::InvalidData, "load image from", subject)
-                        .cause("it has more than 65536 members"),
-                );
+                return Err(Error::new(ErrorKind::InvalidData, "load image from", subject)
+                    .cause("it has more than 65536 members"));
             }
         }
         let (mut decoder, marked) = archive.finish()?;
         io::copy(&mut decoder, &mut io::sink()).map_err(|e| read_error(e, &subject))?;
         if !marked {
-            return Err(
-                Error::new(ErrorKind::InvalidData, "load image from", subject)
-                    .cause("it is truncated"),
-            );
+            return Err(Error::new(ErrorKind::InvalidData, "load image from", subject)
+                .cause("it is truncated"));
         }
         Ok(Members { subject, members })
     }
@@ -83,10 +76,8 @@ impl Source for Members {
                 None => return Ok(None),
             }
         }
-        Err(
-            Error::new(ErrorKind::InvalidData, "load image from", &*self.subject)
-                .cause("its links form a loop"),
-        )
+        Err(Error::new(ErrorKind::InvalidData, "load image from", &*self.subject)
+            .cause("its links form a loop"))
     }
 
     fn subject(&self) -> &str {
@@ -102,9 +93,7 @@ struct Data<'a, R> {
 
 impl<R: Read> Read for Data<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = buffer
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let n = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let mut filled = 0;
         let copied = self.archive.copy(n as u64, |piece| {
             buffer[filled..filled + piece.len()].copy_from_slice(piece);

@@ -33,34 +33,25 @@ pub(super) fn candidates(
     staging: &Staging<'_>,
 ) -> Result<Vec<Candidate>> {
     let Some(manifest) = source.member("manifest.json")? else {
-        return Err(
-            Error::new(ErrorKind::InvalidData, "load image from", source.subject())
-                .cause("it has neither manifest.json nor index.json")
-                .fix("a root file system can be imported"),
-        );
+        return Err(Error::new(ErrorKind::InvalidData, "load image from", source.subject())
+            .cause("it has neither manifest.json nor index.json")
+            .fix("a root file system can be imported"));
     };
     let manifest = read_staged(&manifest, "manifest.json")?;
     let items: Vec<Item> = parse_document(&manifest, "manifest.json")?;
-    items
-        .iter()
-        .map(|item| candidate(source, staging, item))
-        .collect()
+    items.iter().map(|item| candidate(source, staging, item)).collect()
 }
 
 fn candidate(source: &mut impl Source, staging: &Staging<'_>, item: &Item) -> Result<Candidate> {
     let bytes = document(source, &item.config)?;
-    let staged = source
-        .member(&item.config)?
-        .ok_or_else(|| missing(source.subject(), "config"))?;
+    let staged = source.member(&item.config)?.ok_or_else(|| missing(source.subject(), "config"))?;
     check_name(&item.config, &staged)?;
     let config: ImageConfig = parse_document(&bytes, &item.config)?;
     config.check_layer_count(item.layers.len(), &item.config)?;
     let mut blobs = vec![staged];
     let mut layers = Vec::new();
     for (name, diff_id) in item.layers.iter().zip(&config.rootfs.diff_ids) {
-        let staged = source
-            .member(name)?
-            .ok_or_else(|| missing(source.subject(), name))?;
+        let staged = source.member(name)?.ok_or_else(|| missing(source.subject(), name))?;
         layers.push(layer(name, &staged, *diff_id)?);
         blobs.push(staged);
     }
@@ -72,11 +63,7 @@ fn candidate(source: &mut impl Source, staging: &Staging<'_>, item: &Item) -> Re
         annotations: Default::default(),
         extra: Default::default(),
     };
-    let references = item
-        .repo_tags
-        .iter()
-        .map(|tag| taggable(tag))
-        .collect::<Result<_>>();
+    let references = item.repo_tags.iter().map(|tag| taggable(tag)).collect::<Result<_>>();
     finish(staging, manifest, blobs, references.map_err(foreign)?)
 }
 
@@ -121,16 +108,8 @@ fn check_name(name: &str, staged: &StagedBlob) -> Result<()> {
 fn layer(name: &str, staged: &StagedBlob, diff_id: Digest) -> Result<Descriptor> {
     let compression = Compression::of_file(&staged.path).map_err(|e| Error::os("read", name, e))?;
     if compression == Compression::Plain && staged.digest != diff_id {
-        return Err(
-            Error::new(ErrorKind::DigestMismatch, "verify", name).cause(format!(
-                "it hashes to {}, the config says {diff_id}",
-                staged.digest
-            )),
-        );
+        return Err(Error::new(ErrorKind::DigestMismatch, "verify", name)
+            .cause(format!("it hashes to {}, the config says {diff_id}", staged.digest)));
     }
-    Ok(Descriptor::new(
-        compression.layer_media_type(),
-        staged.digest,
-        staged.size,
-    ))
+    Ok(Descriptor::new(compression.layer_media_type(), staged.digest, staged.size))
 }

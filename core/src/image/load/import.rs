@@ -47,9 +47,7 @@ impl Images {
         };
         let references = references.into_iter().collect();
         let candidate = finish(&staging, manifest, vec![layer, config], references)?;
-        self.publish(&staging, &[candidate])?
-            .pop()
-            .ok_or_else(|| no_image(&subject))
+        self.publish(&staging, &[candidate])?.pop().ok_or_else(|| no_image(&subject))
     }
 }
 
@@ -74,14 +72,8 @@ fn config(diff_id: Digest) -> Result<Vec<u8>> {
     let config = ImageConfig {
         architecture: host_architecture().to_owned(),
         os: "linux".to_owned(),
-        rootfs: RootFs {
-            kind: "layers".to_owned(),
-            diff_ids: vec![diff_id],
-        },
-        history: vec![History {
-            comment: Some("imported".to_owned()),
-            ..History::default()
-        }],
+        rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![diff_id] },
+        history: vec![History { comment: Some("imported".to_owned()), ..History::default() }],
         ..ImageConfig::default()
     };
     serde_json::to_vec(&config)

@@ -65,21 +65,11 @@ impl Images {
                 return Ok(());
             }
             let names: Vec<String> = candidates.iter().map(Candidate::name).collect();
-            Err(Error::new(
-                ErrorKind::InvalidInput,
-                "load image from",
-                path.display().to_string(),
-            )
-            .cause(format!(
-                "it holds {} images: {}",
-                names.len(),
-                names.join(", ")
-            ))
-            .fix("load them all"))
+            Err(Error::new(ErrorKind::InvalidInput, "load image from", path.display().to_string())
+                .cause(format!("it holds {} images: {}", names.len(), names.join(", ")))
+                .fix("load them all"))
         })?;
-        images
-            .pop()
-            .ok_or_else(|| no_image(&path.display().to_string()))
+        images.pop().ok_or_else(|| no_image(&path.display().to_string()))
     }
 
     /// Loads all images of an archive or directory; else as [`load`](Self::load).
@@ -130,12 +120,7 @@ impl Images {
             }
         }
         let mut index = self.layout.index()?;
-        for Candidate {
-            manifest,
-            references,
-            ..
-        } in candidates
-        {
+        for Candidate { manifest, references, .. } in candidates {
             set_reference(&mut index, None, manifest);
             for reference in references {
                 set_reference(&mut index, Some(reference), manifest);
@@ -145,10 +130,7 @@ impl Images {
         let entries = self.entries(&index)?;
         let image = |candidate: &Candidate| {
             let wanted = candidate.manifest.digest;
-            match entries
-                .iter()
-                .position(|entry| entry.descriptor.digest == wanted)
-            {
+            match entries.iter().position(|entry| entry.descriptor.digest == wanted) {
                 Some(i) => self.image(&entries, i),
                 None => Err(no_image(&candidate.name())),
             }

@@ -26,9 +26,7 @@ pub(super) fn candidates(source: &mut impl Source, _: &Staging<'_>) -> Result<Ve
     let mut candidates: Vec<Candidate> = Vec::new();
     for top in chosen(&index) {
         let candidate = candidate(source, top)?;
-        let same = candidates
-            .iter_mut()
-            .find(|c| c.manifest.digest == candidate.manifest.digest);
+        let same = candidates.iter_mut().find(|c| c.manifest.digest == candidate.manifest.digest);
         match same {
             Some(same) => same.references.extend(candidate.references),
             None => candidates.push(candidate),
@@ -40,10 +38,7 @@ pub(super) fn candidates(source: &mut impl Source, _: &Staging<'_>) -> Result<Ve
 /// One descriptor a name: several of the same name are for several platforms. Those without a
 /// name are an image each, unless they are for another platform. What is no image is left out.
 fn chosen(index: &Index) -> Vec<&Descriptor> {
-    let images = index
-        .manifests
-        .iter()
-        .filter(|d| is_index(d) || is_manifest(d));
+    let images = index.manifests.iter().filter(|d| is_index(d) || is_manifest(d));
     let mut names: BTreeMap<String, Vec<&Descriptor>> = BTreeMap::new();
     let mut chosen = Vec::new();
     for descriptor in images {
@@ -56,9 +51,7 @@ fn chosen(index: &Index) -> Vec<&Descriptor> {
             None => {}
         }
     }
-    let named = names
-        .values()
-        .filter_map(|group| choose_for_host(group.iter().copied()));
+    let named = names.values().filter_map(|group| choose_for_host(group.iter().copied()));
     named.chain(chosen).collect()
 }
 
@@ -80,11 +73,7 @@ fn candidate(source: &mut impl Source, top: &Descriptor) -> Result<Candidate> {
         blobs.push(blob(source, layer)?);
     }
     Ok(Candidate {
-        manifest: Descriptor {
-            platform: None,
-            annotations: BTreeMap::new(),
-            ..descriptor
-        },
+        manifest: Descriptor { platform: None, annotations: BTreeMap::new(), ..descriptor },
         config: manifest.config,
         blobs,
         references: reference_of(top).into_iter().collect(),
@@ -94,9 +83,7 @@ fn candidate(source: &mut impl Source, top: &Descriptor) -> Result<Candidate> {
 /// Stages a blob and checks it against its descriptor.
 fn blob(source: &mut impl Source, descriptor: &Descriptor) -> Result<StagedBlob> {
     let name = format!("blobs/sha256/{}", descriptor.digest.hex());
-    let staged = source
-        .member(&name)?
-        .ok_or_else(|| missing(source.subject(), &name))?;
+    let staged = source.member(&name)?.ok_or_else(|| missing(source.subject(), &name))?;
     check_blob(descriptor, staged.digest, staged.size)?;
     Ok(staged)
 }
@@ -113,12 +100,7 @@ impl<'a> Directory<'a> {
     pub(super) fn open(path: &Path, staging: &'a Staging<'a>) -> Result<Self> {
         let subject = path.display().to_string();
         let dir = File::open(path).map_err(|e| Error::os("load image from", &*subject, e))?;
-        Ok(Directory {
-            subject,
-            dir,
-            staging,
-            staged: HashMap::new(),
-        })
+        Ok(Directory { subject, dir, staging, staged: HashMap::new() })
     }
 }
 

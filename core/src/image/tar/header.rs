@@ -25,11 +25,7 @@ impl Block {
         let stored = number(&block.0[148..156]).ok_or("a header's checksum is malformed")?;
         // The checksum field counts as spaces; ancient writers summed signed bytes.
         let with_spaces = |i: usize| {
-            if (148..156).contains(&i) {
-                b' '
-            } else {
-                block.0[i]
-            }
+            if (148..156).contains(&i) { b' ' } else { block.0[i] }
         };
         let unsigned: i64 = (0..512).map(|i| i64::from(with_spaces(i))).sum();
         let signed: i64 = (0..512).map(|i| i64::from(with_spaces(i) as i8)).sum();
@@ -62,11 +58,7 @@ impl Block {
             Flavour::Star => text(&self.0[345..476]),
             Flavour::Gnu | Flavour::V7 => b"",
         };
-        if prefix.is_empty() {
-            name.to_vec()
-        } else {
-            [prefix, b"/", name].concat()
-        }
+        if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
     }
 
     pub(super) fn target(&self) -> Vec<u8> {
@@ -130,9 +122,7 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
         if !(b'0'..=b'7').contains(&digit) {
             return None;
         }
-        number = number
-            .checked_mul(8)?
-            .checked_add(i64::from(digit - b'0'))?;
+        number = number.checked_mul(8)?.checked_add(i64::from(digit - b'0'))?;
     }
     Some(number)
 }

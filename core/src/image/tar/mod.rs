@@ -131,9 +131,7 @@ impl<R: Read> Archive<R> {
                 Ok(buffered) => buffered,
                 Err(error) => return Err(read_error(error, &self.subject)),
             };
-            let n = buffered
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            let n = buffered.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             sink(&buffered[..n])?;
             self.input.consume(n);
             left -= n as u64;
@@ -201,14 +199,10 @@ impl<R: Read> Archive<R> {
         let map = if block.flag() == b'S' && block.flavour() == Flavour::Gnu {
             Some(self.gnu_map(block, &mut entry.size)?)
         } else if pax.major == Some(1) {
-            entry.size = pax
-                .real_size
-                .ok_or_else(|| self.invalid("a sparse file has no size"))?;
+            entry.size = pax.real_size.ok_or_else(|| self.invalid("a sparse file has no size"))?;
             Some(self.leading_map()?)
         } else if let Some(map) = pax.map {
-            entry.size = pax
-                .real_size
-                .ok_or_else(|| self.invalid("a sparse file has no size"))?;
+            entry.size = pax.real_size.ok_or_else(|| self.invalid("a sparse file has no size"))?;
             Some(map)
         } else {
             None
@@ -271,15 +265,11 @@ impl<R: Read> Archive<R> {
             self.marked = true;
             return Ok(None);
         }
-        Block::new(bytes)
-            .map(Some)
-            .map_err(|cause| self.invalid(cause))
+        Block::new(bytes).map(Some).map_err(|cause| self.invalid(cause))
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<()> {
-        self.input
-            .read_exact(bytes)
-            .map_err(|error| read_error(error, &self.subject))
+        self.input.read_exact(bytes).map_err(|error| read_error(error, &self.subject))
     }
 
     /// The data of a header that extends the next one.
@@ -375,11 +365,7 @@ pub(crate) fn read_error(error: io::Error, subject: &str) -> Error {
     }
     let truncated = error.kind() == io::ErrorKind::UnexpectedEof;
     let error_ = Error::new(ErrorKind::InvalidData, "read", subject).with_source(error);
-    if truncated {
-        error_.cause("it is truncated")
-    } else {
-        error_
-    }
+    if truncated { error_.cause("it is truncated") } else { error_ }
 }
 
 fn until_nul(mut name: Vec<u8>) -> Vec<u8> {

@@ -96,11 +96,7 @@ fn time(text: &[u8]) -> Option<Time> {
         if !fraction.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let digits = fraction
-            .iter()
-            .copied()
-            .chain(std::iter::repeat(b'0'))
-            .take(9);
+        let digits = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(9);
         nanoseconds = digits.fold(0, |n, digit| n * 10 + u32::from(digit - b'0'));
     }
     Some(match (negative, nanoseconds) {
@@ -128,16 +124,9 @@ mod tests {
     #[test]
     fn values_may_contain_newline_nul_and_equals() {
         let value = b"\x01\n7 a=b\n\0=";
-        let data = [
-            line("SCHILY.xattr.security.capability", value),
-            line("path", b"x"),
-        ]
-        .concat();
+        let data = [line("SCHILY.xattr.security.capability", value), line("path", b"x")].concat();
         let pax = parse(&data, "a layer").unwrap();
-        assert_eq!(
-            pax.xattrs,
-            [(b"security.capability".to_vec(), value.to_vec())]
-        );
+        assert_eq!(pax.xattrs, [(b"security.capability".to_vec(), value.to_vec())]);
         assert_eq!(pax.path.unwrap(), b"x");
     }
 

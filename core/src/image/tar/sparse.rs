@@ -61,11 +61,7 @@ fn comma_separated(value: &[u8]) -> Result<Vec<Segment>, &'static str> {
     let mut numbers = value.split(|byte| *byte == b',');
     while let Some(offset) = numbers.next() {
         let length = numbers.next().ok_or(MALFORMED)?;
-        push(
-            &mut map,
-            decimal(offset).ok_or(MALFORMED)?,
-            decimal(length).ok_or(MALFORMED)?,
-        )?;
+        push(&mut map, decimal(offset).ok_or(MALFORMED)?, decimal(length).ok_or(MALFORMED)?)?;
     }
     Ok(map)
 }
@@ -115,11 +111,7 @@ pub(super) fn gnu_part(fields: &[u8], map: &mut Vec<Segment>) -> Result<(), &'st
         if pair[0] == 0 || pair[12] == 0 {
             break;
         }
-        let field = |bytes| {
-            number(bytes)
-                .and_then(|n| u64::try_from(n).ok())
-                .ok_or(MALFORMED)
-        };
+        let field = |bytes| number(bytes).and_then(|n| u64::try_from(n).ok()).ok_or(MALFORMED);
         push(map, field(&pair[..12])?, field(&pair[12..])?)?;
     }
     Ok(())
@@ -150,10 +142,7 @@ pub(super) fn check(map: &[Segment], data: u64, size: u64) -> Result<(), &'stati
         if segment.offset < end {
             return Err("a sparse file's segments overlap");
         }
-        end = segment
-            .offset
-            .checked_add(segment.length)
-            .ok_or(MALFORMED)?;
+        end = segment.offset.checked_add(segment.length).ok_or(MALFORMED)?;
         total += segment.length;
     }
     if end > size || total != data || i64::try_from(size).is_err() {

@@ -21,10 +21,7 @@ fn entries(bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>> {
 
 fn names(tar: Tar) -> Vec<String> {
     let entries = entries(&tar.end()).unwrap();
-    entries
-        .into_iter()
-        .map(|(entry, _)| String::from_utf8(entry.name).unwrap())
-        .collect()
+    entries.into_iter().map(|(entry, _)| String::from_utf8(entry.name).unwrap()).collect()
 }
 
 #[test]
@@ -32,9 +29,7 @@ fn names_come_from_the_last_that_says_them() {
     let long = "n".repeat(300);
     let tar = Tar::new()
         .file("plain", b"1")
-        .header(b'0', "name", "", 0, |block| {
-            block[345..351].copy_from_slice(b"prefix")
-        })
+        .header(b'0', "name", "", 0, |block| block[345..351].copy_from_slice(b"prefix"))
         .add(b'L', "././@LongLink", "", format!("{long}\0").as_bytes())
         .file("cut", b"")
         .pax(&[("path", b"pax"), ("comment", b"x")])
@@ -46,17 +41,7 @@ fn names_come_from_the_last_that_says_them() {
             block[345..351].copy_from_slice(b"000000");
         })
         .header(b'0', "v7/", "", 0, |block| block[257..265].fill(0));
-    assert_eq!(
-        names(tar),
-        [
-            "plain",
-            "prefix/name",
-            &long,
-            "pax",
-            "gnu-has-no-prefix",
-            "v7/"
-        ]
-    );
+    assert_eq!(names(tar), ["plain", "prefix/name", &long, "pax", "gnu-has-no-prefix", "v7/"]);
 }
 
 #[test]
@@ -73,9 +58,7 @@ fn the_pax_size_counts() {
 
 #[test]
 fn links_have_no_data_whatever_their_size_says() {
-    let tar = Tar::new()
-        .header(b'1', "l", "f", 700, |_| {})
-        .file("next", b"x");
+    let tar = Tar::new().header(b'1', "l", "f", 700, |_| {}).file("next", b"x");
     let entries = entries(&tar.end()).unwrap();
     assert_eq!((entries[0].0.kind, entries[0].0.size), (Kind::Hardlink, 0));
     assert_eq!(entries[1].0.name, b"next");
@@ -100,20 +83,8 @@ fn old_gnu_sparse_maps_are_read() {
     let (entry, data) = &entries[0];
     assert_eq!((entry.size, &**data), (9000, &b"abc"[..]));
     let segments = entry.segments.as_ref().unwrap();
-    assert_eq!(
-        segments[0],
-        Segment {
-            offset: 0,
-            length: 1
-        }
-    );
-    assert_eq!(
-        segments[1],
-        Segment {
-            offset: 8192,
-            length: 2
-        }
-    );
+    assert_eq!(segments[0], Segment { offset: 0, length: 1 });
+    assert_eq!(segments[1], Segment { offset: 8192, length: 2 });
 }
 
 #[test]
@@ -124,47 +95,19 @@ fn malformed_archives_are_refused() {
     };
     let huge = |flag| Tar::new().header(flag, "x", "", MAX_EXTENSION + 1, |_| {});
     for (what, tar, kind) in [
-        (
-            "checksum",
-            Tar([b'x'; 512].to_vec()),
-            ErrorKind::InvalidData,
-        ),
+        ("checksum", Tar([b'x'; 512].to_vec()), ErrorKind::InvalidData),
         ("no name", Tar::new().file("", b""), ErrorKind::InvalidData),
-        (
-            "NUL",
-            Tar::new().pax(&[("path", b"a\0b")]).file("x", b""),
-            ErrorKind::InvalidData,
-        ),
-        (
-            "no target",
-            Tar::new().symlink("a", ""),
-            ErrorKind::InvalidData,
-        ),
-        (
-            "long",
-            Tar::new().pax(&[("path", &[b'x'; 4096])]).file("x", b""),
-            ErrorKind::InvalidData,
-        ),
+        ("NUL", Tar::new().pax(&[("path", b"a\0b")]).file("x", b""), ErrorKind::InvalidData),
+        ("no target", Tar::new().symlink("a", ""), ErrorKind::InvalidData),
+        ("long", Tar::new().pax(&[("path", &[b'x'; 4096])]).file("x", b""), ErrorKind::InvalidData),
         ("pax bomb", huge(b'x'), ErrorKind::InvalidData),
         ("name bomb", huge(b'L'), ErrorKind::InvalidData),
-        (
-            "owner",
-            Tar::new().pax(&[("uid", b"4294967295")]).file("x", b""),
-            ErrorKind::InvalidData,
-        ),
-        (
-            "type",
-            Tar::new().add(b'M', "x", "", b""),
-            ErrorKind::Unsupported,
-        ),
+        ("owner", Tar::new().pax(&[("uid", b"4294967295")]).file("x", b""), ErrorKind::InvalidData),
+        ("type", Tar::new().add(b'M', "x", "", b""), ErrorKind::Unsupported),
         ("overlap", sparse(b"0,2,1,1"), ErrorKind::InvalidData),
         ("beyond", sparse(b"0,1,9,2"), ErrorKind::InvalidData),
         ("too little", sparse(b"0,4"), ErrorKind::InvalidData),
-        (
-            "overflow",
-            sparse(b"18446744073709551615,3"),
-            ErrorKind::InvalidData,
-        ),
+        ("overflow", sparse(b"18446744073709551615,3"), ErrorKind::InvalidData),
         ("odd", sparse(b"0,3,4"), ErrorKind::InvalidData),
     ] {
         assert_eq!(entries(&tar.end()).unwrap_err().kind(), kind, "{what}");
@@ -173,10 +116,7 @@ fn malformed_archives_are_refused() {
 
 #[test]
 fn truncation_anywhere_is_seen() {
-    let bytes = Tar::new()
-        .pax(&[("path", b"name")])
-        .file("x", &[7; 700])
-        .end();
+    let bytes = Tar::new().pax(&[("path", b"name")]).file("x", &[7; 700]).end();
     for length in 0..bytes.len() - 512 {
         let mut archive = Archive::new(&bytes[..length], "the archive");
         let result = loop {

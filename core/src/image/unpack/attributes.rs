@@ -35,13 +35,7 @@ impl Attributes {
 
     /// Those of a directory that nobody described.
     pub(super) fn of_implied_directory() -> Self {
-        Attributes {
-            uid: 0,
-            gid: 0,
-            mode: 0o755,
-            mtime: (0, 0),
-            xattrs: Vec::new(),
-        }
+        Attributes { uid: 0, gid: 0, mode: 0o755, mtime: (0, 0), xattrs: Vec::new() }
     }
 
     /// Those of an open file of a lower layer.
@@ -53,10 +47,7 @@ impl Attributes {
             Err(Errno::OPNOTSUPP) => 0,
             length => length?,
         };
-        for name in list[..length]
-            .split(|byte| *byte == 0)
-            .filter(|name| is_kept(name))
-        {
+        for name in list[..length].split(|byte| *byte == 0).filter(|name| is_kept(name)) {
             let mut value = vec![0; MAX_XATTR];
             let length = rustix::fs::fgetxattr(&file, name, &mut value[..])?;
             value.truncate(length);
@@ -78,11 +69,7 @@ impl Attributes {
     /// Sets all but the time on an open file or directory.
     pub(super) fn apply(&self, file: impl AsFd) -> Outcome<()> {
         // The owner first: chown(2) clears setuid, setgid and security.capability.
-        rustix::fs::fchown(
-            &file,
-            Some(Uid::from_raw(self.uid)),
-            Some(Gid::from_raw(self.gid)),
-        )?;
+        rustix::fs::fchown(&file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode))?;
         for (name, value) in &self.xattrs {
             rustix::fs::fsetxattr(&file, &**name, value, XattrFlags::empty())?;
@@ -124,12 +111,6 @@ fn is_kept(name: &[u8]) -> bool {
 }
 
 pub(super) fn times((seconds, nanoseconds): Time) -> Timestamps {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+    Timestamps { last_access: time, last_modification: time }
 }

@@ -28,11 +28,7 @@ impl Found {
 
     /// Opens a file or directory to read it.
     pub(super) fn open(&self) -> rustix::io::Result<OwnedFd> {
-        open_beneath(
-            self.dir.as_fd(),
-            &*self.name,
-            OFlags::RDONLY | OFlags::NONBLOCK,
-        )
+        open_beneath(self.dir.as_fd(), &*self.name, OFlags::RDONLY | OFlags::NONBLOCK)
     }
 
     /// What a symlink says.
@@ -94,14 +90,9 @@ fn probe(root: &OwnedFd, path: &[u8]) -> Outcome<Answer> {
     let Some((parents, name)) = name::split(path) else {
         return Ok(Answer::Absent);
     };
-    let mut dir = root
-        .try_clone()
-        .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::MFILE))?;
+    let mut dir = root.try_clone().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::MFILE))?;
     let mut absent = Answer::Absent;
-    for parent in parents
-        .split(|byte| *byte == b'/')
-        .filter(|parent| !parent.is_empty())
-    {
+    for parent in parents.split(|byte| *byte == b'/').filter(|parent| !parent.is_empty()) {
         dir = match open_beneath(dir.as_fd(), parent, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => dir,
             Err(Errno::NOENT) => return Ok(absent),
@@ -114,11 +105,7 @@ fn probe(root: &OwnedFd, path: &[u8]) -> Outcome<Answer> {
         }
     }
     match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Answer::Found(Found {
-            dir,
-            name: name.to_vec(),
-            stat,
-        })),
+        Ok(stat) => Ok(Answer::Found(Found { dir, name: name.to_vec(), stat })),
         Err(Errno::NOENT) => Ok(absent),
         Err(errno) => Err(errno.into()),
     }

@@ -164,9 +164,7 @@ fn file<R: std::io::Read>(
     let file = tree.place(parent, name, create)?;
     match &entry.segments {
         None => {
-            archive
-                .copy(entry.size, |piece| write_all(&file, piece))
-                .map_err(Reason::Archive)?;
+            archive.copy(entry.size, |piece| write_all(&file, piece)).map_err(Reason::Archive)?;
         }
         Some(segments) => {
             rustix::fs::ftruncate(&file, entry.size)?;

@@ -16,9 +16,7 @@ pub(super) fn clean(name: &[u8]) -> Outcome<Vec<u8>> {
         match component {
             b"" | b"." => {}
             b".." => {
-                components
-                    .pop()
-                    .ok_or(Reason::Invalid("a name climbs out of the layer"))?;
+                components.pop().ok_or(Reason::Invalid("a name climbs out of the layer"))?;
             }
             component => components.push(component),
         }
@@ -40,11 +38,7 @@ pub(super) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// `name` in `parent`, both clean.
 pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() {
-        name.to_vec()
-    } else {
-        [parent, b"/", name].concat()
-    }
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
 #[cfg(test)]

@@ -67,10 +67,7 @@ impl<'a> Tree<'a> {
         let path = Rc::from(&b""[..]);
         Ok(Tree {
             dates: vec![(Rc::clone(&path), attributes.mtime)],
-            root: Dir {
-                fd: Rc::new(fd),
-                path,
-            },
+            root: Dir { fd: Rc::new(fd), path },
             lowers,
             known: HashMap::new(),
             followed: HashSet::new(),
@@ -89,11 +86,7 @@ impl<'a> Tree<'a> {
         }
         for (path, date) in std::mem::take(&mut self.dates) {
             let path = if path.is_empty() { b"." } else { &*path };
-            match open_beneath(
-                self.root.fd.as_fd(),
-                path,
-                OFlags::RDONLY | OFlags::DIRECTORY,
-            ) {
+            match open_beneath(self.root.fd.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY) {
                 Ok(dir) => rustix::fs::futimens(&dir, &times(date))?,
                 // A later entry of the same name replaced it.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
@@ -126,10 +119,7 @@ impl<'a> Tree<'a> {
             if let Some(dir) = self.known.get(&path[..end]) {
                 return (dir.clone(), end);
             }
-            end = path[..end]
-                .iter()
-                .rposition(|byte| *byte == b'/')
-                .unwrap_or(0);
+            end = path[..end].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         }
         (self.root(), 0)
     }
@@ -143,10 +133,7 @@ impl<'a> Tree<'a> {
         let path = name::join(&parent.path, name);
         match open_beneath(parent.fd.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(fd) => {
-                return Ok(Dir {
-                    fd: Rc::new(fd),
-                    path: path.into(),
-                });
+                return Ok(Dir { fd: Rc::new(fd), path: path.into() });
             }
             Err(Errno::NOENT) => {}
             Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -177,11 +164,7 @@ impl<'a> Tree<'a> {
 
     fn follow(&mut self, from: &Dir, target: &[u8], links: &mut u32) -> Outcome<Dir> {
         *links = links.checked_sub(1).ok_or(Reason::Os(Errno::LOOP))?;
-        let mut dir = if target.starts_with(b"/") {
-            self.root()
-        } else {
-            from.clone()
-        };
+        let mut dir = if target.starts_with(b"/") { self.root() } else { from.clone() };
         for component in target.split(|byte| *byte == b'/') {
             dir = match component {
                 b"" | b"." => dir,
@@ -199,10 +182,7 @@ impl<'a> Tree<'a> {
             return Ok(self.root());
         }
         let fd = open_beneath(self.root.fd.as_fd(), path, OFlags::PATH | OFlags::DIRECTORY)?;
-        Ok(Dir {
-            fd: Rc::new(fd),
-            path: path.into(),
-        })
+        Ok(Dir { fd: Rc::new(fd), path: path.into() })
     }
 
     fn imply(&mut self, parent: &Dir, name: &[u8], attributes: &Attributes) -> Outcome<Dir> {
@@ -215,11 +195,7 @@ impl<'a> Tree<'a> {
 
     /// What the lower layers have at a resolved path, unless this layer hides it.
     fn lower(&self, path: &[u8]) -> Outcome<Option<Found>> {
-        if self.is_cut(path) {
-            Ok(None)
-        } else {
-            self.lowers.find(path)
-        }
+        if self.is_cut(path) { Ok(None) } else { self.lowers.find(path) }
     }
 
     fn is_cut(&self, path: &[u8]) -> bool {
@@ -229,9 +205,7 @@ impl<'a> Tree<'a> {
         let parents = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         self.cut.contains(&b""[..])
             || self.cut.contains(path)
-            || parents
-                .into_iter()
-                .any(|(slash, _)| self.cut.contains(&path[..slash]))
+            || parents.into_iter().any(|(slash, _)| self.cut.contains(&path[..slash]))
     }
 
     /// Makes a directory, or takes the one that this layer has; anything else there is replaced.
@@ -255,10 +229,7 @@ impl<'a> Tree<'a> {
         if made.is_ok() && self.cut.contains(&path) {
             set_opaque(&fd)?;
         }
-        Ok(Dir {
-            fd: Rc::new(fd),
-            path: path.into(),
-        })
+        Ok(Dir { fd: Rc::new(fd), path: path.into() })
     }
 
     /// Makes `name` in `parent`; what was there is replaced, for the last entry of a name counts.
@@ -313,13 +284,7 @@ impl<'a> Tree<'a> {
             None => {
                 self.shadow(&name::join(&parent.path, name));
                 let kind = FileType::CharacterDevice;
-                Ok(rustix::fs::mknodat(
-                    &*parent.fd,
-                    name,
-                    kind,
-                    Mode::empty(),
-                    0,
-                )?)
+                Ok(rustix::fs::mknodat(&*parent.fd, name, kind, Mode::empty(), 0)?)
             }
         }
     }
@@ -328,11 +293,7 @@ impl<'a> Tree<'a> {
     pub(super) fn cut_directory(&mut self, dir: &Dir) -> Outcome<()> {
         self.cut.insert(dir.path.to_vec());
         // Overlayfs does not heed the mark on a root: see `hide_lower_root`.
-        if dir.path.is_empty() {
-            Ok(())
-        } else {
-            set_opaque(&dir.open()?)
-        }
+        if dir.path.is_empty() { Ok(()) } else { set_opaque(&dir.open()?) }
     }
 
     fn hide_lower_root(&mut self) -> Outcome<()> {
@@ -367,9 +328,7 @@ impl<'a> Tree<'a> {
             }
             FileType::Symlink => {
                 let target = found.target()?;
-                self.place(parent, name, |dir, name| {
-                    rustix::fs::symlinkat(&*target, dir, name)
-                })?;
+                self.place(parent, name, |dir, name| rustix::fs::symlinkat(&*target, dir, name))?;
             }
             kind => {
                 let device = found.stat.st_rdev;
@@ -405,10 +364,5 @@ fn is_directory(stat: &Stat) -> bool {
 }
 
 fn set_opaque(dir: &OwnedFd) -> Outcome<()> {
-    Ok(rustix::fs::fsetxattr(
-        dir,
-        OPAQUE,
-        b"y",
-        XattrFlags::empty(),
-    )?)
+    Ok(rustix::fs::fsetxattr(dir, OPAQUE, b"y", XattrFlags::empty())?)
 }

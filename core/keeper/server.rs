@@ -1,0 +1,327 @@
+//! The keeper's loop: starts containers, watches them, ends with its host.
+
+use core::mem::size_of;
+
+use crate::interpreter::{self, Failure, Memory};
+use crate::protocol::{
+    Exit, Hello, Report, Signal, Start, BASE, CONTROL, INTO_CGROUP, MAGIC, ONE_SHOT, OP_CLONE,
+    START, VERSION,
+};
+use crate::sys::{self, Event, Fds, Result, EAGAIN, EINVAL, EMFILE, SIGKILL};
+
+/// As many as the kernel's default pid_max allows processes in one pid namespace.
+const CONTAINERS: usize = 32_768;
+
+/// Tags of events. A container has its index times two, and one more for its pidfd.
+const ON_CONTROL: u64 = u64::MAX;
+const ON_HOST: u64 = u64::MAX - 1;
+
+/// One running container. All zero is a free place, so that the table costs no page until used.
+#[derive(Clone, Copy)]
+struct Container {
+    /// 0 for a free place.
+    pid: i32,
+    pidfd: i32,
+    /// 0 once the library has closed its end.
+    reply: i32,
+    timed_out: bool,
+    /// In milliseconds of the monotonic clock; 0 for none.
+    deadline: u64,
+}
+
+const FREE: Container = Container { pid: 0, pidfd: 0, reply: 0, timed_out: false, deadline: 0 };
+
+/// Everything the keeper knows.
+pub struct Keeper {
+    epoll: i32,
+    /// What went wrong before the first start; 0 for nothing.
+    unfit: i32,
+    hello: Hello,
+    /// The directories of [`Hello::sweep`].
+    sweep: Fds,
+    /// Places from here on have never been used.
+    used: usize,
+    containers: [Container; CONTAINERS],
+}
+
+static mut KEEPER: Keeper = Keeper {
+    epoll: 0,
+    unfit: 0,
+    hello: Hello { magic: 0, version: 0, sweep: 0, owner: [0; 52] },
+    sweep: Fds::none(),
+    used: 0,
+    containers: [FREE; CONTAINERS],
+};
+
+/// Takes the host's [`Hello`], then serves until the host is gone. With an `unfit` errno it
+/// answers every start with that, so that the library can say why.
+pub fn serve(unfit: i32) -> ! {
+    // SAFETY: called once, by the only thread of this process.
+    let keeper = unsafe { &mut *(&raw mut KEEPER) };
+    keeper.unfit = unfit;
+    match keeper.greet() {
+        Ok(()) => keeper.run(),
+        Err(_) => sys::exit(1),
+    }
+}
+
+impl Keeper {
+    fn greet(&mut self) -> Result<()> {
+        self.epoll = sys::epoll_create()?;
+        sys::epoll_add(self.epoll, CONTROL, ON_CONTROL)?;
+        sys::epoll_wait(self.epoll, &mut [Event { events: 0, data: 0 }], -1);
+        let mut message = [0u8; size_of::<Hello>()];
+        let received = sys::receive(CONTROL, &mut message, &mut self.sweep)?;
+        // SAFETY: Hello is plain integers, valid for every bit pattern.
+        self.hello = unsafe { message.as_ptr().cast::<Hello>().read_unaligned() };
+        let complete = received == size_of::<Hello>() && self.sweep.len >= 2;
+        if !complete || self.hello.magic != MAGIC || self.hello.version != VERSION {
+            return Err(EINVAL);
+        }
+        // The second one is the lock that says this keeper lives: held open, never used.
+        sys::epoll_add(self.epoll, self.sweep.list[0], ON_HOST)
+    }
+
+    fn run(&mut self) -> ! {
+        let mut events = [Event { events: 0, data: 0 }; 64];
+        loop {
+            let ready = sys::epoll_wait(self.epoll, &mut events, self.next_timeout());
+            // Exits before hang-ups before starts: a container that ends in the same moment as its
+            // deadline passes has ended by itself.
+            for event in events.iter().take(ready) {
+                match event.data {
+                    ON_HOST => self.end(),
+                    ON_CONTROL => self.on_control(),
+                    tag => self.on_container(tag as usize / 2, tag % 2 == 1),
+                }
+            }
+            self.kill_overdue();
+        }
+    }
+
+    /// Milliseconds to the nearest deadline, -1 for none.
+    fn next_timeout(&self) -> i32 {
+        let deadlines = self.live().map(|c| c.deadline).filter(|&d| d != 0);
+        match deadlines.min() {
+            None => -1,
+            Some(deadline) => {
+                let left = deadline.saturating_sub(sys::now_ms());
+                if left > 1_000_000_000 { 1_000_000_000 } else { left as i32 }
+            }
+        }
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().take(self.used).filter(|c| c.pid != 0)
+    }
+
+    fn kill_overdue(&mut self) {
+        if self.live().all(|c| c.deadline == 0) {
+            return;
+        }
+        let now = sys::now_ms();
+        for container in self.containers.iter_mut().take(self.used) {
+            if container.pid != 0 && container.deadline != 0 && container.deadline <= now {
+                container.deadline = 0;
+                container.timed_out = true;
+                sys::kill(container.pidfd, SIGKILL);
+            }
+        }
+    }
+
+    fn on_control(&mut self) {
+        let mut message = [0u8; size_of::<Start>()];
+        let mut fds = Fds::none();
+        match sys::receive(CONTROL, &mut message, &mut fds) {
+            Err(EAGAIN) => {}
+            Ok(0) | Err(_) => self.end(),
+            Ok(received) => {
+                // SAFETY: Start is plain integers, valid for every bit pattern.
+                let start = unsafe { message.as_ptr().cast::<Start>().read_unaligned() };
+                if received == size_of::<Start>() && start.kind == START {
+                    self.start(&start, &mut fds);
+                } else {
+                    fds.close_all();
+                }
+            }
+        }
+    }
+
+    /// Clones the container's first process. Whatever fails is reported on the status channel,
+    /// which the library reads until its end.
+    fn start(&mut self, start: &Start, fds: &mut Fds) {
+        let outcome = self.try_start(start, fds);
+        if let (Err(errno), Some(&status)) = (outcome, fds.as_slice().first()) {
+            report(status, Failure { op: OP_CLONE, errno }, 0);
+        }
+        // The reply channel stays open where the container runs.
+        for (i, &fd) in fds.as_slice().iter().enumerate() {
+            if i != 1 || outcome.is_err() {
+                sys::close(fd);
+            }
+        }
+        if outcome.is_ok() && start.flags & ONE_SHOT != 0 {
+            sys::exit(0);
+        }
+    }
+
+    fn try_start(&mut self, start: &Start, fds: &Fds) -> Result<i32> {
+        if self.unfit != 0 {
+            return Err(self.unfit);
+        }
+        if fds.truncated {
+            return Err(EMFILE);
+        }
+        let into_cgroup = start.flags & INTO_CGROUP != 0;
+        let first_slot = 3 + usize::from(into_cgroup);
+        let list = fds.as_slice();
+        if list.len() < first_slot {
+            return Err(EINVAL);
+        }
+        let place = self.containers.iter().take(self.used).position(|c| c.pid == 0);
+        let place = place.unwrap_or(self.used);
+        if place >= CONTAINERS {
+            return Err(EAGAIN);
+        }
+        let (pid, pidfd) = sys::clone(start.clone_flags, into_cgroup.then(|| list[3]))?;
+        if pid == 0 {
+            become_container(start, list, first_slot);
+        }
+        if start.flags & ONE_SHOT != 0 {
+            report(list[1], Failure { op: OP_CLONE, errno: 0 }, pid);
+            return Ok(pid);
+        }
+        let deadline = match start.timeout_ms {
+            0 => 0,
+            timeout => sys::now_ms().saturating_add(timeout).saturating_add(1),
+        };
+        let container = Container { pid, pidfd, reply: list[1], timed_out: false, deadline };
+        self.containers[place] = container;
+        self.used = if place == self.used { place + 1 } else { self.used };
+        let tag = place as u64 * 2;
+        let watched = sys::epoll_add(self.epoll, list[1], tag)
+            .and_then(|()| sys::epoll_add(self.epoll, pidfd, tag + 1));
+        if let Err(errno) = watched {
+            // Not to be watched is not to be run.
+            sys::kill(pidfd, SIGKILL);
+            sys::wait(pid);
+            sys::epoll_remove(self.epoll, list[1]);
+            sys::close(pidfd);
+            self.containers[place] = FREE;
+            return Err(errno);
+        }
+        Ok(pid)
+    }
+
+    fn on_container(&mut self, index: usize, ended: bool) {
+        let Some(&container) = self.containers.get(index) else { return };
+        // An event of a container that ended earlier in this round.
+        if container.pid == 0 {
+            return;
+        }
+        if ended {
+            self.reap(index);
+            return;
+        }
+        let mut message = [0u8; size_of::<Signal>()];
+        match sys::receive_bytes(container.reply, &mut message) {
+            Err(EAGAIN) => {}
+            Ok(received) if received == size_of::<Signal>() => {
+                sys::kill(container.pidfd, i32::from_ne_bytes(message));
+            }
+            // The library has dropped the container.
+            _ => {
+                sys::kill(container.pidfd, SIGKILL);
+                sys::epoll_remove(self.epoll, container.reply);
+                sys::close(container.reply);
+                self.containers[index].reply = 0;
+            }
+        }
+    }
+
+    /// Reports a container's end and frees its place.
+    fn reap(&mut self, index: usize) {
+        let container = self.containers[index];
+        let Some(waited) = sys::wait(container.pid) else { return };
+        // Removed by name: a child that has not yet reached its exec may hold a copy of the file
+        // descriptor, and closing ours alone would leave the event.
+        sys::epoll_remove(self.epoll, container.pidfd);
+        sys::close(container.pidfd);
+        if container.reply != 0 {
+            let exit = Exit {
+                wait_status: waited.status,
+                timed_out: u32::from(container.timed_out),
+                user_us: waited.user_us,
+                system_us: waited.system_us,
+                max_rss_kib: waited.max_rss_kib,
+            };
+            sys::send(container.reply, bytes_of(&exit));
+            sys::epoll_remove(self.epoll, container.reply);
+            sys::close(container.reply);
+        }
+        self.containers[index] = FREE;
+    }
+
+    /// The host is gone: ends every container, removes their control groups, and exits.
+    fn end(&mut self) -> ! {
+        for container in self.live() {
+            sys::kill(container.pidfd, SIGKILL);
+        }
+        for container in self.live() {
+            sys::wait(container.pid);
+        }
+        let owner = &self.hello.owner;
+        for &dir in self.sweep.as_slice().iter().skip(2) {
+            crate::sweep::remove(dir, owner);
+        }
+        sys::exit(0)
+    }
+}
+
+/// The rest of the new process's life up to its exec.
+fn become_container(start: &Start, fds: &[i32], first_slot: usize) -> ! {
+    close_others(fds);
+    let status = fds[0];
+    if let Err(failure) = carry_out(start, fds, first_slot) {
+        report(status, failure, 0);
+        sys::exit(127);
+    }
+    sys::exit(0)
+}
+
+fn carry_out(start: &Start, fds: &[i32], first_slot: usize) -> core::result::Result<(), Failure> {
+    let failed = |errno| Failure { op: OP_CLONE, errno };
+    let len = start.plan_size as usize;
+    let mapped = sys::map_plan(fds[2], BASE, len).map_err(failed)?;
+    // SAFETY: the mapping is this process's own, private, page-aligned and `len` long (a shorter
+    // file would raise SIGBUS here, in the new process alone).
+    let mut memory = unsafe { Memory::new(mapped, len) };
+    memory.set_slot(0, fds[0]).ok_or(failed(EINVAL))?;
+    for (i, &fd) in fds.iter().skip(first_slot).enumerate() {
+        memory.set_slot(i + 1, fd).ok_or(failed(EINVAL))?;
+    }
+    interpreter::run(&mut sys::Kernel, &mut memory)
+}
+
+/// Closes everything that is not in `keep`, which ascends: the keeper's own file descriptors and
+/// other containers' channels, which would otherwise live on in a process that waits before its
+/// exec.
+fn close_others(keep: &[i32]) {
+    let mut next = 0;
+    for &fd in keep {
+        sys::close_range(next, (fd as u32).wrapping_sub(1));
+        next = fd as u32 + 1;
+    }
+    sys::close_range(next, u32::MAX);
+}
+
+fn report(status: i32, failure: Failure, pid: i32) {
+    let report = Report { op: failure.op, errno: failure.errno, pid };
+    sys::send(status, bytes_of(&report));
+}
+
+/// The bytes of a message.
+fn bytes_of<T: Copy>(value: &T) -> &[u8] {
+    // SAFETY: used with the protocol's messages only, which have no padding.
+    unsafe { core::slice::from_raw_parts((value as *const T).cast(), size_of::<T>()) }
+}

@@ -1,0 +1,103 @@
+//! Clearing up after an owner that died.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs;
+use rustix::io::Errno;
+
+use super::{MARK, file, tree};
+use crate::{Error, ErrorKind, Result};
+
+/// Types of the cgroup file systems, by statfs(2), from linux/magic.h.
+const MAGIC: [i64; 2] = [0x0027_e0eb, 0x6367_7270];
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Kills what still runs in the groups below `directories`, and removes them all; the directories
+/// are what [`Parent::directories`](super::Parent::directories) said when their owner lived.
+///
+/// That one does not exist is success. Every one of them is tried, with two seconds of patience for
+/// each.
+///
+/// # Errors
+/// Of the first that failed: `InvalidInput` for a path that is not absolute, has no component
+/// `skep` before its last, or is not on a cgroup file system; `InUse` if a process in it cannot be
+/// killed or seen.
+pub fn sweep(directories: &[PathBuf]) -> Result<()> {
+    let mut outcome = Ok(());
+    for directory in directories {
+        outcome = outcome.and(sweep_one(directory));
+    }
+    outcome
+}
+
+fn sweep_one(directory: &Path) -> Result<()> {
+    let error = |errno: Errno| Error::os("sweep cgroup", directory.display().to_string(), errno);
+    let Some((above, name)) = split(directory) else {
+        return Err(refuse(directory, "it is not an absolute path below a component \"skep\""));
+    };
+    let parent = match file::open_directory(fs::CWD, above) {
+        Err(Errno::NOENT) => return Ok(()),
+        parent => parent.map_err(error)?,
+    };
+    // A list of pids in an ordinary file must never get anybody killed.
+    let file_system = fs::fstatfs(&parent).map_err(error)?.f_type;
+    #[allow(clippy::unnecessary_cast)] // its type differs between architectures
+    if !MAGIC.contains(&(file_system as i64)) {
+        return Err(refuse(directory, "it is not on a cgroup file system"));
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let killed = tree::kill(&parent, name, deadline);
+    let removed = tree::remove(&parent, name, deadline);
+    killed.and(removed).map_err(|errno| match errno {
+        Errno::TIMEDOUT => error(Errno::BUSY).cause("a process in it cannot be killed from here"),
+        errno => error(errno),
+    })?;
+    if above.ends_with(MARK) {
+        let _ = fs::rmdir(above); // The last owner's sweep removes this as well.
+    }
+    Ok(())
+}
+
+/// Splits off the last component, if the path is one we may sweep.
+fn split(directory: &Path) -> Option<(&Path, &str)> {
+    let (parent, name) = (directory.parent()?, directory.file_name()?.to_str()?);
+    let mut components = directory.components();
+    let plain = components.next() == Some(Component::RootDir)
+        && components.all(|component| matches!(component, Component::Normal(_)));
+    let marked = parent.iter().any(|component| component == OsStr::new(MARK));
+    (plain && marked).then_some((parent, name))
+}
+
+fn refuse(directory: &Path, cause: &'static str) -> Error {
+    let subject = directory.display().to_string();
+    Error::new(ErrorKind::InvalidInput, "sweep cgroup", subject).cause(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_below_a_component_skep() {
+        let split = |path: &'static str| split(Path::new(path));
+        assert_eq!(split("/c/memory/skep/1"), Some((Path::new("/c/memory/skep"), "1")));
+        assert_eq!(split("/c/a/skep/1/2"), Some((Path::new("/c/a/skep/1"), "2")));
+        for path in ["/c/skep", "/c/skeps/1", "skep/1", "/c/skep/..", "/c/skep/../1", "/", ""] {
+            assert_eq!(split(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_directory_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("skep/owner");
+        std::fs::create_dir_all(&path).unwrap();
+        let error = sweep(std::slice::from_ref(&path)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(path.exists());
+        sweep(&[directory.path().join("skep-gone/skep/owner")]).unwrap();
+    }
+}

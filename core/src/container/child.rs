@@ -1,0 +1,242 @@
+//! A running container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use nix::libc;
+
+use super::exit::ExitStatus;
+use super::prepare::{Prepared, Workspace};
+use super::seat::Seat;
+use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
+use crate::cgroup::{Group, Usage};
+use crate::image::Lease;
+use crate::process::protocol::Exit;
+use crate::process::running::Running;
+use crate::sys::fork;
+use crate::{Error, ErrorKind, Result};
+
+/// How long a drop waits for the kernel to end a killed container.
+const PATIENCE_OF_DROP: Duration = Duration::from_secs(5);
+
+/// A running container. It is attached: dropping this kills it and removes what it has written, and
+/// so does the end of the host, however that ends.
+///
+/// Any number of threads may wait for it and signal it at once.
+#[derive(Debug)]
+pub struct Child {
+    /// The pipe into it, if [`Stdio::piped`](super::Stdio::piped) was asked for.
+    pub stdin: Option<ChildStdin>,
+    /// The pipe out of it, likewise.
+    pub stdout: Option<ChildStdout>,
+    /// The pipe of its errors, likewise.
+    pub stderr: Option<ChildStderr>,
+    id: String,
+    running: Running,
+    stop_signal: i32,
+    live: Mutex<Option<Live>>,
+    ended: OnceLock<ExitStatus>,
+    host: fork::Process,
+}
+
+/// What exists as long as the container lives.
+#[derive(Debug)]
+struct Live {
+    group: Group,
+    workspace: Workspace,
+    /// Keeps the image from being removed.
+    _lease: Option<Lease>,
+    /// Keeps the keeper.
+    _seat: Arc<Seat>,
+}
+
+impl Child {
+    pub(super) fn new(
+        id: String,
+        running: Running,
+        seat: Arc<Seat>,
+        group: Group,
+        prepared: Prepared,
+        stop_signal: Option<String>,
+    ) -> Child {
+        let Prepared { workspace, lease, .. } = prepared;
+        Child {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            id,
+            running,
+            stop_signal: stop_signal.as_deref().and_then(signal_number).unwrap_or(libc::SIGTERM),
+            live: Mutex::new(Some(Live { group, workspace, _lease: lease, _seat: seat })),
+            ended: OnceLock::new(),
+            host: fork::Process::current(),
+        }
+    }
+
+    pub(super) fn with_streams(mut self, [stdin, stdout, stderr]: [Option<OwnedFd>; 3]) -> Child {
+        self.stdin = stdin.map(|fd| ChildStdin(fd.into()));
+        self.stdout = stdout.map(|fd| ChildStdout(fd.into()));
+        self.stderr = stderr.map(|fd| ChildStderr(fd.into()));
+        self
+    }
+
+    /// The container's id: 32 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Waits for the container's end, then removes what is left of it. Standard input is not
+    /// closed: a command that reads it to its end wants [`stdin`](Self::stdin) dropped first.
+    ///
+    /// # Errors
+    /// `KeeperLost` if the keeper has been killed, and the container with it.
+    pub fn wait(&self) -> Result<ExitStatus> {
+        loop {
+            // Without a timeout there is always an answer.
+            if let Some(status) = self.wait_at_most(None)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// As [`wait`](Self::wait), for `timeout` at most: `None` if the container still runs then.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
+        self.wait_at_most(Some(timeout))
+    }
+
+    /// As [`wait`](Self::wait), without waiting.
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        self.wait_at_most(Some(Duration::ZERO))
+    }
+
+    /// Sends a signal to the container's command. One that has ended is left alone.
+    ///
+    /// The command is the init of its pid namespace: a signal that it has no handler for does
+    /// nothing, except SIGKILL, which ends every process in the container.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a number that is no signal.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        self.check_host("signal")?;
+        if !(1..=64).contains(&signal) {
+            return Err(Error::new(ErrorKind::InvalidInput, "send", format!("signal {signal}"))
+                .fix("give a number from 1 to 64"));
+        }
+        if self.ended.get().is_some() {
+            return Ok(());
+        }
+        self.running.signal(signal)
+    }
+
+    /// Kills everything in the container. See [`wait`](Self::wait) for its end.
+    pub fn kill(&self) -> Result<()> {
+        self.signal(libc::SIGKILL)
+    }
+
+    /// Asks the container to end with its stop signal (the image's, or SIGTERM), and kills it if it
+    /// has not by the end of `grace`.
+    pub fn stop(&self, grace: Duration) -> Result<ExitStatus> {
+        self.signal(self.stop_signal)?;
+        if let Some(status) = self.wait_timeout(grace)? {
+            return Ok(status);
+        }
+        self.kill()?;
+        self.wait()
+    }
+
+    /// What the container has used so far; what it used in all after its end.
+    pub fn usage(&self) -> Result<Usage> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*live, self.ended.get()) {
+            (Some(live), _) => live.group.usage(),
+            (None, Some(status)) => Ok(status.usage()),
+            (None, None) => Ok(Usage::default()),
+        }
+    }
+
+    fn wait_at_most(&self, timeout: Option<Duration>) -> Result<Option<ExitStatus>> {
+        self.check_host("wait for")?;
+        if let Some(status) = self.ended.get() {
+            return Ok(Some(*status));
+        }
+        match self.running.wait(timeout) {
+            Ok(None) => Ok(None),
+            Ok(Some(exit)) => Ok(Some(self.finish(exit))),
+            Err(error) => {
+                self.clean_up();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the container apart, once, and says how it ended.
+    fn finish(&self, exit: Exit) -> ExitStatus {
+        let usage = self.clean_up();
+        *self.ended.get_or_init(|| ExitStatus::new(exit, usage.unwrap_or_default()))
+    }
+
+    /// Removes group and directory; the usage that the group had counted, for the first caller.
+    /// What cannot be removed now, the next opening of the store sweeps.
+    fn clean_up(&self) -> Option<Usage> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let Live { group, workspace, _lease, _seat } = live.take()?;
+        let usage = group.usage().ok();
+        let _ = group.remove();
+        let _ = workspace.remove();
+        usage
+    }
+
+    fn check_host(&self, operation: &'static str) -> Result<()> {
+        if self.host.is_current() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidState, operation, format!("container {}", self.id))
+            .cause("this process is a forked copy of the one that started it"))
+    }
+}
+
+impl AsFd for Child {
+    /// Becomes readable when the container has ended: for poll(2) and its like. Nothing is to be
+    /// read from it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.running.as_fd()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let alive = self.live.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !self.host.is_current() {
+            // A forked copy: what is here belongs to the host.
+            std::mem::forget(self.live.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        } else if alive {
+            let _ = self.running.signal(libc::SIGKILL);
+            let _ = self.running.wait(Some(PATIENCE_OF_DROP));
+            self.clean_up();
+        }
+    }
+}
+
+/// `SIGTERM`, `TERM` or `15`.
+fn signal_number(name: &str) -> Option<i32> {
+    let number = name.parse().ok().filter(|number| (1..=64).contains(number));
+    number.or_else(|| {
+        let name = name.to_ascii_uppercase();
+        let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
+        name.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn stop_signals_have_names_and_numbers() {
+        let number = super::signal_number;
+        assert_eq!(number("SIGQUIT"), Some(3));
+        assert_eq!(number("quit"), Some(3));
+        assert_eq!(number("37"), Some(37));
+        assert_eq!(number("0"), None);
+        assert_eq!(number("NONSENSE"), None);
+    }
+}

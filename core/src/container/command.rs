@@ -1,0 +1,347 @@
+//! The builder of a container, in the manner of [`std::process::Command`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oci_spec::runtime::PosixRlimitType;
+
+use super::child::Child;
+use super::exit::ExitStatus;
+use super::prepare::{self, Compiled};
+use super::pump;
+use super::root::Root;
+use super::seat::{Seat, Shared};
+use super::stdio::{Ends, Stdio};
+use crate::cgroup::{Bytes, Cpus, Limits, Memory, MemorySwap};
+use crate::process::keeper::StartOptions;
+use crate::rootfs::user;
+use crate::spec::config::{ContainerConfig, Mount, Rlimit};
+use crate::spec::lower::lower;
+use crate::{Error, ErrorKind, Result};
+
+/// A container to be started: what runs in it, and what it may use.
+///
+/// Every knob has a safe default: new namespaces, docker's capabilities, masks and seccomp filter,
+/// no_new_privs, no network but loopback. Nothing happens before [`spawn`](Self::spawn),
+/// [`status`](Self::status) or [`output`](Self::output), which also report a value that was wrong.
+/// A command can be used again.
+#[derive(Debug)]
+pub struct Command {
+    shared: Arc<Shared>,
+    root: Root,
+    config: ContainerConfig,
+    memory: Option<Bytes>,
+    memory_swap: MemorySwap,
+    limits: Limits,
+    timeout: Option<Duration>,
+    stdin: Option<Stdio>,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+    input: Option<Vec<u8>>,
+    /// The first value that was wrong.
+    wrong: Option<Error>,
+}
+
+/// What a finished container has said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All of its standard output.
+    pub stdout: Vec<u8>,
+    /// All of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Command {
+    pub(crate) fn new(shared: Arc<Shared>, root: Root) -> Command {
+        Command {
+            shared,
+            root,
+            config: ContainerConfig::default(),
+            memory: None,
+            memory_swap: MemorySwap::default(),
+            limits: Limits::default(),
+            timeout: None,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            input: None,
+            wrong: None,
+        }
+    }
+
+    /// Adds an argument. With none at all, the image's command runs.
+    ///
+    /// After an image's entrypoint these are its arguments, as with docker.
+    pub fn arg(&mut self, arg: impl Into<String>) -> &mut Self {
+        self.config.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments; see [`arg`](Self::arg).
+    pub fn args<I: IntoIterator<Item = S>, S: Into<String>>(&mut self, args: I) -> &mut Self {
+        self.config.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Replaces the image's entrypoint, and with it the image's command. May be empty.
+    pub fn entrypoint<I: IntoIterator<Item = S>, S: Into<String>>(&mut self, args: I) -> &mut Self {
+        self.config.entrypoint = Some(args.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets an environment variable, beside the image's. The host's environment is not inherited.
+    pub fn env(&mut self, name: impl Into<String>, value: impl Into<String>) -> &mut Self {
+        self.config.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets environment variables; see [`env`](Self::env).
+    pub fn envs<I, K, V>(&mut self, variables: I) -> &mut Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: Into<String>,
+        V: Into<String>,
+    {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.config.env.extend(variables);
+        self
+    }
+
+    /// The directory in the container to start in; made if it is not there. The image's or `/`
+    /// without.
+    pub fn working_dir(&mut self, path: impl Into<String>) -> &mut Self {
+        self.config.working_directory = Some(path.into());
+        self
+    }
+
+    /// Who the command runs as: `name`, `uid`, `name:group` or `uid:gid`, by the container's own
+    /// files. The image's or root without.
+    pub fn user(&mut self, user: impl Into<String>) -> &mut Self {
+        self.config.user = Some(user.into());
+        self
+    }
+
+    /// The host name inside; the first twelve digits of the container's id without.
+    pub fn hostname(&mut self, name: impl Into<String>) -> &mut Self {
+        self.config.hostname = Some(name.into());
+        self
+    }
+
+    /// Adds a mount.
+    pub fn mount(&mut self, mount: Mount) -> &mut Self {
+        self.config.mounts.push(mount);
+        self
+    }
+
+    /// Refuses writes to the root file system. Mounts are as they are.
+    pub fn read_only(&mut self, read_only: bool) -> &mut Self {
+        self.config.read_only = read_only;
+        self
+    }
+
+    /// Lets set-user-ID programs and file capabilities raise privileges inside; off by default,
+    /// where docker has it on.
+    pub fn allow_new_privileges(&mut self, allow: bool) -> &mut Self {
+        self.config.allow_new_privileges = allow;
+        self
+    }
+
+    /// Limits a resource as setrlimit(2) does. The host's limits are inherited without.
+    pub fn rlimit(&mut self, resource: PosixRlimitType, soft: u64, hard: u64) -> &mut Self {
+        self.config.rlimits.retain(|limit| limit.resource != resource);
+        self.config.rlimits.push(Rlimit { resource, soft, hard });
+        self
+    }
+
+    /// Limits memory, at least 4 MiB; what passes it is killed ([`ExitReason::OomKilled`]).
+    ///
+    /// [`ExitReason::OomKilled`]: super::ExitReason::OomKilled
+    pub fn memory(&mut self, limit: Bytes) -> &mut Self {
+        self.memory = Some(limit);
+        self
+    }
+
+    /// Limits swap, as docker's `--memory-swap`: as much again as the memory limit without.
+    pub fn memory_swap(&mut self, swap: MemorySwap) -> &mut Self {
+        self.memory_swap = swap;
+        self
+    }
+
+    /// Limits CPU time to so many CPUs' worth: `0.5` is half of one.
+    pub fn cpus(&mut self, cpus: f64) -> &mut Self {
+        match Cpus::new(cpus) {
+            Ok(cpus) => self.limits.cpus = Some(cpus),
+            Err(error) => self.refuse(error),
+        }
+        self
+    }
+
+    /// Limits the number of processes and threads, at least 1.
+    pub fn pids(&mut self, limit: u32) -> &mut Self {
+        match std::num::NonZeroU32::new(limit) {
+            Some(limit) => self.limits.pids = Some(limit),
+            None => self.refuse(
+                Error::new(ErrorKind::InvalidInput, "limit processes to", "0")
+                    .fix("give at least 1"),
+            ),
+        }
+        self
+    }
+
+    /// Kills everything in the container after this time ([`ExitReason::TimedOut`]), counted from
+    /// its start, whether or not anyone waits for it.
+    ///
+    /// [`ExitReason::TimedOut`]: super::ExitReason::TimedOut
+    pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Standard input; the host's for [`spawn`](Self::spawn) and [`status`](Self::status),
+    /// `/dev/null` for [`output`](Self::output) by default.
+    pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.stdin = Some(stdio.into());
+        self
+    }
+
+    /// Standard output; the host's by default, a pipe for [`output`](Self::output).
+    pub fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.stdout = Some(stdio.into());
+        self
+    }
+
+    /// Standard error; the host's by default, a pipe for [`output`](Self::output).
+    pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.stderr = Some(stdio.into());
+        self
+    }
+
+    /// What [`output`](Self::output) writes to standard input, while it reads the others.
+    pub fn input(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Starts the container and returns when its command runs.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a value that was wrong, `NotFound` for a command, user, mount source or
+    /// root that is not there, `NotExecutable` for a command that is no program, `Unsupported` for a
+    /// limit that this machine cannot enforce, `PermissionDenied` without the rights,
+    /// `ResourceExhausted` at limits of the host. Nothing is left of the container then.
+    pub fn spawn(&mut self) -> Result<Child> {
+        let inherit = Stdio::inherit;
+        self.start([inherit, inherit, inherit])
+    }
+
+    /// Runs the container to its end.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn), and `KeeperLost` if the keeper is killed meanwhile.
+    pub fn status(&mut self) -> Result<ExitStatus> {
+        self.spawn()?.wait()
+    }
+
+    /// Runs the container to its end and collects what it says, in memory.
+    ///
+    /// # Errors
+    /// As [`status`](Self::status).
+    pub fn output(&mut self) -> Result<Output> {
+        let input = self.input.take();
+        let stdin = if input.is_some() { Stdio::piped } else { Stdio::null };
+        let child = self.start([stdin, Stdio::piped, Stdio::piped])?;
+        pump::output(child, input.as_deref().unwrap_or_default())
+    }
+
+    fn refuse(&mut self, error: Error) {
+        self.wrong.get_or_insert(error);
+    }
+
+    fn start(&mut self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
+        self.shared.check_host("start")?;
+        if let Some(error) = self.wrong.take() {
+            return Err(error);
+        }
+        let limits = self.limits()?;
+        let streams = [self.stdin.take(), self.stdout.take(), self.stderr.take()];
+        let mut ours = [None, None, None];
+        let mut theirs = Vec::with_capacity(3);
+        for (number, stream) in streams.into_iter().enumerate() {
+            let ends: Ends = stream.unwrap_or_else(defaults[number]).open(number as i32)?;
+            ours[number] = ends.ours;
+            theirs.push(ends.theirs);
+        }
+        // Three, as there are three streams.
+        let Ok(theirs) = theirs.try_into() else { unreachable!() };
+        let child = self.start_in(&limits, &theirs)?;
+        Ok(child.with_streams(ours))
+    }
+
+    /// Starts in the engine's keeper, and once more in a new one if that is gone.
+    fn start_in(&self, limits: &Limits, stdio: &[std::os::fd::OwnedFd; 3]) -> Result<Child> {
+        let seat = self.shared.seat()?;
+        match self.start_at(&seat, limits, stdio) {
+            Err(error) if error.kind() == ErrorKind::KeeperLost => {
+                self.shared.forget(&seat);
+                drop(seat);
+                self.start_at(&self.shared.seat()?, limits, stdio)
+            }
+            result => result,
+        }
+    }
+
+    fn start_at(
+        &self,
+        seat: &Arc<Seat>,
+        limits: &Limits,
+        stdio: &[std::os::fd::OwnedFd; 3],
+    ) -> Result<Child> {
+        let id = crate::id::random();
+        let group = seat.groups.create(&id, limits)?;
+        let entry = group.entry()?;
+        let prepared = prepare::root(&self.root, &seat.owned.directory, &id)?;
+        let image = prepare::defaults(&self.root);
+        let name = self.config.user.as_deref().or(image.user.as_deref()).unwrap_or("");
+        let user = user::resolve(std::os::fd::AsFd::as_fd(&prepared.mount), name)?;
+        let spec = lower(&id, &self.config_with_host_limits(), &image, &user)?;
+        let compiled = Compiled::new(&spec, entry.tasks().len())?;
+        let inputs = compiled.inputs(&prepared.mount, entry.tasks(), stdio);
+        let options = StartOptions { cgroup: entry.directory(), timeout: self.timeout };
+        let mut running = seat.keeper.start(&compiled.plan, &inputs, &options)?;
+        running.await_exec(&compiled.plan)?;
+        Ok(Child::new(id, running, Arc::clone(seat), group, prepared, image.stop_signal))
+    }
+
+    /// The keeper has raised its own limit of open files; its containers get the host's.
+    fn config_with_host_limits(&self) -> ContainerConfig {
+        let mut config = self.config.clone();
+        let resource = PosixRlimitType::RlimitNofile;
+        if !config.rlimits.iter().any(|limit| limit.resource == resource) {
+            let host = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            let value = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+            let (soft, hard) = (value(host.current), value(host.maximum));
+            config.rlimits.push(Rlimit { resource, soft, hard });
+        }
+        config
+    }
+
+    fn limits(&self) -> Result<Limits> {
+        let mut limits = self.limits.clone();
+        if let Some(memory) = self.memory {
+            limits.memory = Some(Memory::new(memory, self.memory_swap)?);
+        }
+        Ok(limits)
+    }
+
+    /// The host directories that would be the root's layers, lowest first: for looking at.
+    #[doc(hidden)]
+    pub fn root(&self) -> Option<PathBuf> {
+        match &self.root {
+            Root::Directory(path) => Some(path.clone()),
+            Root::Image(_) => None,
+        }
+    }
+}

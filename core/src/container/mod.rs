@@ -1,0 +1,19 @@
+//! Containers: a root file system, limits and a process, put together and taken apart.
+//!
+//! The only composer of the mechanisms below it. [`Command`] is the builder, [`Child`] the running
+//! container, [`ExitStatus`] how it ended.
+
+mod child;
+mod command;
+mod exit;
+mod prepare;
+mod pump;
+mod root;
+pub(crate) mod seat;
+mod stdio;
+
+pub use child::Child;
+pub use command::{Command, Output};
+pub use exit::{ExitReason, ExitStatus};
+pub use root::Root;
+pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};

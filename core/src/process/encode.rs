@@ -1,0 +1,475 @@
+//! Writes a [`Plan`] down as the system calls that the keeper's interpreter carries out.
+//!
+//! The encoded plan is one piece of memory: [`Header`], slots, data, [`Call`]s. The new process maps
+//! it at [`BASE`], so a pointer to data is `BASE` plus its offset. See `protocol.rs`.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsRawFd;
+
+use nix::libc;
+use rustix::fs::CWD;
+
+use super::plan::{FsOption, Operation, Plan, Slot};
+use super::protocol::{BASE, Call, Header, MAGIC, MAX_FDS, NR_FAIL, SLOTS_AT, VERSION};
+use crate::sys::message::bytes_of;
+use crate::sys::mount::attribute;
+
+/// One for each file descriptor that can be given, and some for what calls open on the way.
+const SLOTS: usize = MAX_FDS + 1 + 3 + NODES.len() + 1;
+const DATA_AT: usize = (SLOTS_AT + 4 * SLOTS).next_multiple_of(16);
+
+/// Results of calls within one operation: a context or socket, a mount, a target.
+const CONTEXT: Slot = Slot(MAX_FDS as u16 + 1);
+const MOUNT: Slot = Slot(MAX_FDS as u16 + 2);
+const TARGET: Slot = Slot(MAX_FDS as u16 + 3);
+
+/// A few more than there are today, so that a newer kernel's are dropped too.
+const MAX_CAPABILITY: u64 = 47;
+
+const RESOLVE_NO_MAGICLINKS: u64 = 2;
+const OPEN_PATH: u64 = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+const EMPTY_BOTH: u64 = 0x4 | 0x40;
+const EMPTY_FROM: u64 = 0x4;
+const OPEN_TREE_CLONE: u64 = 1;
+const AT_RECURSIVE: u64 = 0x8000;
+const AT_EMPTY_PATH: u64 = libc::AT_EMPTY_PATH as u64;
+const TREE_CLONE: u64 = OPEN_TREE_CLONE | libc::O_CLOEXEC as u64;
+
+/// Encodes `plan`.
+pub(crate) fn encode(plan: &Plan) -> Vec<u8> {
+    let mut encoder = Encoder { data: vec![0; DATA_AT], calls: Vec::with_capacity(256), op: 0 };
+    for (index, operation) in plan.operations.iter().enumerate() {
+        encoder.op = index as u16;
+        encoder.operation(operation);
+    }
+    encoder.finish()
+}
+
+/// An argument of a call.
+#[derive(Clone, Copy)]
+enum Arg {
+    Value(u64),
+    Slot(Slot),
+}
+
+use Arg::{Slot as S, Value as V};
+
+struct Encoder {
+    /// The whole plan so far, from its header on.
+    data: Vec<u8>,
+    calls: Vec<Call>,
+    op: u16,
+}
+
+impl Encoder {
+    fn finish(mut self) -> Vec<u8> {
+        self.align(8);
+        let header = Header {
+            magic: MAGIC,
+            version: VERSION,
+            slots: SLOTS as u32,
+            calls_at: self.data.len() as u32,
+            calls: self.calls.len() as u32,
+        };
+        for call in &self.calls {
+            self.data.extend_from_slice(bytes_of(call));
+        }
+        self.data[..size_of::<Header>()].copy_from_slice(bytes_of(&header));
+        self.data
+    }
+
+    /// Adds a call; the caller sets what differs from the plain "any error ends the plan".
+    fn call(&mut self, nr: libc::c_long, args: &[Arg]) -> &mut Call {
+        let mut call = Call {
+            nr: nr as u16,
+            op: self.op,
+            indirect: 0,
+            skip: 0,
+            tolerate: [0; 4],
+            skip_after: 0,
+            reserved: 0,
+            store: 0,
+            min: 0,
+            args: [0; 6],
+        };
+        for (i, arg) in args.iter().enumerate() {
+            call.args[i] = match arg {
+                V(value) => *value,
+                S(slot) => {
+                    call.indirect |= 1 << i;
+                    u64::from(place(*slot))
+                }
+            };
+        }
+        self.calls.push(call);
+        // Just pushed.
+        self.calls.last_mut().unwrap_or_else(|| unreachable!())
+    }
+
+    fn align(&mut self, to: usize) {
+        self.data.resize(self.data.len().next_multiple_of(to), 0);
+    }
+
+    /// Copies `bytes` into the plan; their address there.
+    fn bytes(&mut self, bytes: &[u8]) -> Arg {
+        let at = self.data.len();
+        self.data.extend_from_slice(bytes);
+        V((BASE + at) as u64)
+    }
+
+    fn text(&mut self, text: &CStr) -> Arg {
+        self.bytes(text.to_bytes_with_nul())
+    }
+
+    /// Copies 64-bit words, aligned.
+    fn words(&mut self, words: &[u64]) -> Arg {
+        self.align(8);
+        let at = self.data.len();
+        words.iter().for_each(|word| self.data.extend_from_slice(&word.to_ne_bytes()));
+        V((BASE + at) as u64)
+    }
+
+    fn words32(&mut self, words: &[u32]) -> Arg {
+        self.align(4);
+        let at = self.data.len();
+        words.iter().for_each(|word| self.data.extend_from_slice(&word.to_ne_bytes()));
+        V((BASE + at) as u64)
+    }
+
+    /// A NULL-terminated array of strings, as execve(2) takes it.
+    fn strings(&mut self, strings: &[CString]) -> Arg {
+        let mut pointers: Vec<u64> = Vec::with_capacity(strings.len() + 1);
+        for string in strings {
+            let Arg::Value(address) = self.text(string) else { unreachable!() };
+            pointers.push(address);
+        }
+        pointers.push(0);
+        self.words(&pointers)
+    }
+}
+
+/// Where a slot is in the plan.
+fn place(slot: Slot) -> u32 {
+    (SLOTS_AT + 4 * usize::from(slot.0)) as u32
+}
+
+fn cwd() -> Arg {
+    V(CWD.as_raw_fd() as i64 as u64)
+}
+
+fn errnos(list: &[i32]) -> [u8; 4] {
+    let mut tolerate = [0; 4];
+    for (place, errno) in tolerate.iter_mut().zip(list) {
+        *place = *errno as u8;
+    }
+    tolerate
+}
+
+/// How each operation is written as calls.
+impl Encoder {
+    fn operation(&mut self, operation: &Operation) {
+        use Operation as O;
+        match operation {
+            O::Join { group } => {
+                let zero = self.bytes(b"0");
+                self.call(libc::SYS_write, &[S(*group), zero, V(1)]);
+            }
+            O::Enter { namespace, .. } => {
+                self.call(libc::SYS_setns, &[S(*namespace), V(0)]);
+            }
+            O::Unshare { flags } => {
+                self.call(libc::SYS_unshare, &[V(u64::from(*flags))]);
+            }
+            O::SessionKeyring => {
+                // KEYCTL_JOIN_SESSION_KEYRING; a kernel without keyrings has none to leave.
+                self.call(libc::SYS_keyctl, &[V(1), V(0)]).tolerate = errnos(&[libc::ENOSYS]);
+            }
+            O::Hostname { name } => self.named(libc::SYS_sethostname, name),
+            O::Domainname { name } => self.named(libc::SYS_setdomainname, name),
+            O::LinkUp { name } => self.link_up(name),
+            O::Pivot { root } => self.pivot(*root),
+            O::Directory { path, mode } => self.directory(path, *mode),
+            O::File { path } => self.file(path),
+            O::Symlink { target, path } => self.symlink(target, path),
+            O::Mount { fs, options, attributes, target } => {
+                self.mount(fs, options, *attributes, target);
+            }
+            O::Attach { mount, target } => {
+                self.open_target(target);
+                self.attach(*mount);
+            }
+            O::Nodes => self.nodes(),
+            O::Node { name, path } => self.node(name, path),
+            O::Mask { path } => self.mask(path),
+            O::ReadOnly { path } => self.read_only(path),
+            O::RootReadOnly => {
+                let root = self.text(c"/");
+                self.set_read_only(cwd(), root, V(0));
+            }
+            O::Propagation { flags } => {
+                let root = self.text(c"/");
+                self.call(libc::SYS_mount, &[V(0), root, V(0), V(*flags), V(0)]);
+            }
+            O::Write { path, contents } => self.write(path, contents),
+            O::Limit { resource, soft, hard } => {
+                let limit = self.words(&[*soft, *hard]);
+                self.call(libc::SYS_prlimit64, &[V(0), V(u64::from(*resource)), limit, V(0)]);
+            }
+            O::Session => {
+                self.call(libc::SYS_setsid, &[]);
+            }
+            O::Stdio { from, to } => {
+                self.call(libc::SYS_dup3, &[S(*from), V(*to as u64), V(0)]);
+            }
+            O::CloseOnExec => {
+                // CLOSE_RANGE_CLOEXEC came in Linux 5.11. All that is open here was opened
+                // close-on-exec; this is the second lock on that door.
+                let args = [V(3), V(u64::from(u32::MAX)), V(4)];
+                self.call(libc::SYS_close_range, &args).tolerate = errnos(&[libc::EINVAL]);
+            }
+            O::Umask { mask } => {
+                self.call(libc::SYS_umask, &[V(u64::from(*mask))]);
+            }
+            O::Bounding { keep } => self.bounding(*keep),
+            O::User { uid, gid, groups } => self.user(*uid, *gid, groups),
+            O::WorkingDirectory { path } => {
+                self.open(path, OPEN_PATH | libc::O_DIRECTORY as u64, TARGET);
+                self.call(libc::SYS_fchdir, &[S(TARGET)]);
+            }
+            O::Capabilities { effective, permitted, inheritable, ambient } => {
+                self.capabilities(*effective, *permitted, *inheritable, *ambient);
+            }
+            O::Send => {
+                let report = self.words32(&[u32::from(self.op), 0, 0]);
+                let args = [S(Slot(0)), report, V(12), V(libc::MSG_NOSIGNAL as u64), V(0), V(0)];
+                self.call(libc::SYS_sendto, &args);
+            }
+            O::Await { go } => {
+                let byte = self.words(&[0]);
+                self.call(libc::SYS_read, &[S(*go), byte, V(1)]).min = 1;
+            }
+            O::NoNewPrivileges => self.prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
+            O::Seccomp { filter, flags } => self.seccomp(filter, *flags),
+            O::Exec { paths, argv, envp } => self.exec(paths, argv, envp),
+        }
+    }
+
+    fn named(&mut self, nr: libc::c_long, name: &str) {
+        let text = self.bytes(name.as_bytes());
+        self.call(nr, &[text, V(name.len() as u64)]);
+    }
+
+    fn prctl(&mut self, option: i32, value: u64) {
+        self.call(libc::SYS_prctl, &[V(option as u64), V(value), V(0), V(0), V(0)]);
+    }
+
+    fn link_up(&mut self, name: &str) {
+        const UP_RUNNING: u16 = (libc::IFF_UP | libc::IFF_RUNNING) as u16;
+        let mut request = [0u8; 40];
+        let len = name.len().min(15);
+        request[..len].copy_from_slice(&name.as_bytes()[..len]);
+        request[16..18].copy_from_slice(&UP_RUNNING.to_ne_bytes());
+        let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64;
+        let args = [V(libc::AF_INET as u64), V(kind), V(0)];
+        self.call(libc::SYS_socket, &args).store = place(CONTEXT);
+        self.align(8);
+        let request = self.bytes(&request);
+        self.call(libc::SYS_ioctl, &[S(CONTEXT), V(libc::SIOCSIFFLAGS as u64), request]);
+    }
+
+    fn pivot(&mut self, root: Slot) {
+        let (empty, slash, dot) = (self.text(c""), self.text(c"/"), self.text(c"."));
+        self.call(libc::SYS_move_mount, &[S(root), empty, cwd(), slash, V(EMPTY_FROM)]);
+        self.call(libc::SYS_fchdir, &[S(root)]);
+        self.call(libc::SYS_pivot_root, &[dot, dot]);
+        self.call(libc::SYS_umount2, &[dot, V(libc::MNT_DETACH as u64)]);
+        self.call(libc::SYS_chdir, &[slash]);
+    }
+
+    fn directory(&mut self, path: &CStr, mode: u32) {
+        let path = self.text(path);
+        self.call(libc::SYS_mkdirat, &[cwd(), path, V(u64::from(mode))]).tolerate =
+            errnos(&[libc::EEXIST]);
+    }
+
+    fn file(&mut self, path: &CStr) {
+        let path = self.text(path);
+        let mode = V(u64::from(libc::S_IFREG | 0o644));
+        self.call(libc::SYS_mknodat, &[cwd(), path, mode, V(0)]).tolerate = errnos(&[libc::EEXIST]);
+    }
+
+    fn symlink(&mut self, target: &CStr, path: &CStr) {
+        let (target, path) = (self.text(target), self.text(path));
+        self.call(libc::SYS_symlinkat, &[target, cwd(), path]).tolerate = errnos(&[libc::EEXIST]);
+    }
+
+    /// `openat2(path)` into a slot, never through a magic link.
+    fn open(&mut self, path: &CStr, flags: u64, into: Slot) -> &mut Call {
+        let path = self.text(path);
+        let how = self.words(&[flags, 0, RESOLVE_NO_MAGICLINKS]);
+        let call = self.call(libc::SYS_openat2, &[cwd(), path, how, V(24)]);
+        call.store = place(into);
+        call
+    }
+
+    fn open_target(&mut self, path: &CStr) {
+        self.open(path, OPEN_PATH, TARGET);
+    }
+
+    /// `move_mount` of `mount` onto the opened target.
+    fn attach(&mut self, mount: Slot) -> &mut Call {
+        let empty = self.text(c"");
+        self.call(libc::SYS_move_mount, &[S(mount), empty, S(TARGET), empty, V(EMPTY_BOTH)])
+    }
+
+    fn mount(&mut self, fs: &CStr, options: &[FsOption], attributes: u64, target: &CStr) {
+        const CLOEXEC: u64 = 1;
+        let (set_flag, set_string, create) = (V(0), V(1), V(6));
+        let fs = self.text(fs);
+        self.call(libc::SYS_fsopen, &[fs, V(CLOEXEC)]).store = place(CONTEXT);
+        for option in options {
+            let key = self.text(&option.key);
+            let (command, value) = match &option.value {
+                Some(value) => (set_string, self.text(value)),
+                None => (set_flag, V(0)),
+            };
+            self.call(libc::SYS_fsconfig, &[S(CONTEXT), command, key, value, V(0)]);
+        }
+        self.call(libc::SYS_fsconfig, &[S(CONTEXT), create, V(0), V(0), V(0)]);
+        let args = [S(CONTEXT), V(CLOEXEC), V(attributes)];
+        self.call(libc::SYS_fsmount, &args).store = place(MOUNT);
+        self.open_target(target);
+        self.attach(MOUNT);
+    }
+
+    /// Takes copies of the device nodes in the keeper's own root, which is the root until the pivot.
+    fn nodes(&mut self) {
+        for (index, name) in NODES.iter().enumerate() {
+            let path = self.bytes(format!("/{name}\0").as_bytes());
+            self.call(libc::SYS_open_tree, &[cwd(), path, V(TREE_CLONE)]).store =
+                place(node(index));
+        }
+    }
+
+    fn node(&mut self, name: &str, path: &CStr) {
+        // Every Node operation names one of NODES; an unknown one would fail in move_mount.
+        let index = NODES.iter().position(|&known| known == name).unwrap_or(NODES.len());
+        self.file(path);
+        self.open_target(path);
+        self.attach(node(index));
+    }
+
+    /// A directory gets an empty read-only tmpfs, anything else the null device. The copies are
+    /// made from the mounts that this plan made, not from a path: what stands at /dev/null in the
+    /// image or a volume does not matter (CVE-2025-31133).
+    fn mask(&mut self, path: &CStr) {
+        let missing = errnos(&[libc::ENOENT, libc::ENOTDIR]);
+        let null = node(0);
+        let empty = self.text(c"");
+        let tmpfs = self.text(c"tmpfs");
+        let directory = self.open(path, OPEN_PATH | libc::O_DIRECTORY as u64, TARGET);
+        (directory.tolerate, directory.skip) = (missing, 4);
+        self.call(libc::SYS_fsopen, &[tmpfs, V(1)]).store = place(CONTEXT);
+        self.call(libc::SYS_fsconfig, &[S(CONTEXT), V(6), V(0), V(0), V(0)]);
+        let args = [S(CONTEXT), V(1), V(attribute::RDONLY | attribute::NODEV)];
+        self.call(libc::SYS_fsmount, &args).store = place(MOUNT);
+        self.attach(MOUNT).skip_after = 3;
+        let file = self.open(path, OPEN_PATH, TARGET);
+        (file.tolerate, file.skip) = (missing, 2);
+        let args = [S(null), empty, V(TREE_CLONE | AT_EMPTY_PATH)];
+        self.call(libc::SYS_open_tree, &args).store = place(MOUNT);
+        self.attach(MOUNT);
+    }
+
+    fn read_only(&mut self, path: &CStr) {
+        let empty = self.text(c"");
+        let open = self.open(path, OPEN_PATH, TARGET);
+        (open.tolerate, open.skip) = (errnos(&[libc::ENOENT, libc::ENOTDIR]), 3);
+        let args = [S(TARGET), empty, V(TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE)];
+        self.call(libc::SYS_open_tree, &args).store = place(MOUNT);
+        self.set_read_only(S(MOUNT), empty, V(AT_EMPTY_PATH | AT_RECURSIVE));
+        self.attach(MOUNT);
+    }
+
+    fn set_read_only(&mut self, dir: Arg, path: Arg, flags: Arg) {
+        // struct mount_attr: set, clear, propagation, userns_fd.
+        let attr = self.words(&[attribute::RDONLY, 0, 0, 0]);
+        self.call(libc::SYS_mount_setattr, &[dir, path, flags, attr, V(32)]);
+    }
+
+    fn write(&mut self, path: &CStr, contents: &[u8]) {
+        self.open(path, (libc::O_WRONLY | libc::O_CLOEXEC) as u64, CONTEXT);
+        let bytes = self.bytes(contents);
+        let len = contents.len();
+        self.call(libc::SYS_write, &[S(CONTEXT), bytes, V(len as u64)]).min = len as u32;
+    }
+
+    fn bounding(&mut self, keep: u64) {
+        for capability in (0..=MAX_CAPABILITY).filter(|n| keep >> n & 1 == 0) {
+            let args = [V(libc::PR_CAPBSET_DROP as u64), V(capability), V(0), V(0), V(0)];
+            let drop = self.call(libc::SYS_prctl, &args);
+            // Newer than the oldest kernel: where this one does not know it, nobody can have it.
+            if capability >= 38 {
+                drop.tolerate = errnos(&[libc::EINVAL]);
+            }
+        }
+    }
+
+    /// Changes the user, keeping the permitted capabilities so that [`Self::capabilities`] may
+    /// choose from them.
+    fn user(&mut self, uid: u32, gid: u32, groups: &[u32]) {
+        self.prctl(libc::PR_SET_KEEPCAPS, 1);
+        let list = self.words32(groups);
+        self.call(libc::SYS_setgroups, &[V(groups.len() as u64), list]);
+        let (uid, gid) = (V(u64::from(uid)), V(u64::from(gid)));
+        self.call(libc::SYS_setresgid, &[gid, gid, gid]);
+        self.call(libc::SYS_setresuid, &[uid, uid, uid]);
+        self.prctl(libc::PR_SET_KEEPCAPS, 0);
+    }
+
+    fn capabilities(&mut self, effective: u64, permitted: u64, inheritable: u64, ambient: u64) {
+        // struct __user_cap_header, version 3, and its data: low halves, then high halves.
+        const VERSION_3: u32 = 0x2008_0522;
+        let sets = [effective, permitted, inheritable];
+        let header = self.words32(&[VERSION_3, 0]);
+        let low = sets.map(|set| set as u32);
+        let high = sets.map(|set| (set >> 32) as u32);
+        let data = self.words32(&[low, high].concat());
+        self.call(libc::SYS_capset, &[header, data]);
+        let option = V(libc::PR_CAP_AMBIENT as u64);
+        let clear = V(libc::PR_CAP_AMBIENT_CLEAR_ALL as u64);
+        self.call(libc::SYS_prctl, &[option, clear, V(0), V(0), V(0)]);
+        for capability in (0..64).filter(|n| ambient >> n & 1 != 0) {
+            let raise = V(libc::PR_CAP_AMBIENT_RAISE as u64);
+            self.call(libc::SYS_prctl, &[option, raise, V(capability), V(0), V(0)]);
+        }
+    }
+
+    fn seccomp(&mut self, filter: &[u8], flags: u32) {
+        self.align(8);
+        let instructions = self.bytes(filter);
+        let Arg::Value(address) = instructions else { unreachable!() };
+        // struct sock_fprog: a 16-bit count, padding, a pointer.
+        let program = self.words(&[(filter.len() / 8) as u64, address]);
+        let mode = V(u64::from(libc::SECCOMP_SET_MODE_FILTER));
+        self.call(libc::SYS_seccomp, &[mode, V(u64::from(flags)), program]);
+    }
+
+    fn exec(&mut self, paths: &[CString], argv: &[CString], envp: &[CString]) {
+        let (argv, envp) = (self.strings(argv), self.strings(envp));
+        for path in paths {
+            let path = self.text(path);
+            self.call(libc::SYS_execve, &[path, argv, envp]).tolerate =
+                errnos(&[libc::ENOENT, libc::ENOTDIR, libc::EACCES]);
+        }
+        let fail = self.call(0, &[V(libc::ENOENT as u64)]);
+        fail.nr = NR_FAIL;
+    }
+}
+
+/// The device nodes of the keeper's root: docker's. The first one also masks files.
+pub(super) const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+fn node(index: usize) -> Slot {
+    Slot(TARGET.0 + 1 + index as u16)
+}

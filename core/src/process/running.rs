@@ -1,0 +1,158 @@
+//! A process that the keeper has been asked to start.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use super::keeper::lost;
+use super::plan::{Operation, Plan};
+use super::protocol::{Exit, OP_CLONE, Report, Signal};
+use crate::sys::message;
+use crate::{Error, ErrorKind, Result};
+
+/// A started process: two sockets, one of which closes at its exec. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// To the process itself, until its exec.
+    status: Option<OwnedFd>,
+    /// To the keeper, which says here how the process ended.
+    reply: OwnedFd,
+}
+
+impl Running {
+    pub(super) fn new(status: OwnedFd, reply: OwnedFd) -> Running {
+        Running { status: Some(status), reply }
+    }
+
+    /// Waits until the command runs.
+    ///
+    /// # Errors
+    /// The operation of `plan` that failed, as its error; nothing of the process is left then.
+    pub(crate) fn await_exec(&mut self, plan: &Plan) -> Result<()> {
+        let Some(status) = self.status.take() else { return Ok(()) };
+        loop {
+            match message::receive::<Report>(&status) {
+                Ok(None) => return Ok(()),
+                Ok(Some(report)) if report.errno != 0 => return Err(explain(plan, report)),
+                Ok(Some(_)) => {}
+                Err(errno) => return Err(Error::os("start", "a process", errno)),
+            }
+        }
+    }
+
+    /// Waits until the plan reaches its `Send`, or its end.
+    pub(crate) fn await_send(&self, plan: &Plan) -> Result<()> {
+        let ended = || Error::new(ErrorKind::KeeperLost, "start", "a process").cause("it ended");
+        let status = self.status.as_ref().ok_or_else(ended)?;
+        match message::receive::<Report>(status) {
+            Ok(Some(report)) if report.errno == 0 => Ok(()),
+            Ok(Some(report)) => Err(explain(plan, report)),
+            Ok(None) => Err(ended()),
+            Err(errno) => Err(Error::os("start", "a process", errno)),
+        }
+    }
+
+    /// The pid that a one-shot keeper reports when it has made the process.
+    pub(crate) fn await_pid(&self) -> Result<i32> {
+        match message::receive::<Report>(&self.reply) {
+            Ok(Some(report)) if report.op == OP_CLONE && report.errno == 0 => Ok(report.pid),
+            // The error itself is on the status channel.
+            Ok(_) | Err(Errno::CONNRESET) => Ok(0),
+            Err(errno) => Err(Error::os("start", "a process", errno)),
+        }
+    }
+
+    /// Sends `signal`. A process that has ended is left alone, without an error.
+    pub(crate) fn signal(&self, signal: i32) -> Result<()> {
+        match message::send(&self.reply, &Signal { signal }, &[]) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Ok(()),
+            Err(errno) => Err(Error::os("signal", "a process", errno)),
+        }
+    }
+
+    /// Waits for the end. `None` if `timeout` passes first.
+    ///
+    /// Any number of threads may wait at once, and again after the end.
+    ///
+    /// # Errors
+    /// `KeeperLost` if the keeper is gone: the process has been killed with it.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<Option<Exit>> {
+        let failed = |errno| Error::os("wait for", "a process", errno);
+        let exit = match timeout {
+            None => message::peek::<Exit>(&self.reply).map_err(failed)?,
+            Some(timeout) => {
+                if !poll_in(self.reply.as_fd(), timeout).map_err(failed)? {
+                    return Ok(None);
+                }
+                match message::try_peek::<Exit>(&self.reply) {
+                    Err(Errno::AGAIN) => return Ok(None),
+                    result => result.map_err(failed)?,
+                }
+            }
+        };
+        exit.map(Some).ok_or_else(lost)
+    }
+
+    /// Becomes readable when the process has ended.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reply.as_fd()
+    }
+}
+
+/// Waits until `fd` is readable or hung up, or `timeout` passes.
+fn poll_in(fd: BorrowedFd<'_>, timeout: Duration) -> Result<bool, Errno> {
+    let deadline = Instant::now().checked_add(timeout);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::IN)], left.as_ref()) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|ready| ready > 0),
+        }
+    }
+}
+
+/// The failed operation as an error that a person can act on.
+fn explain(plan: &Plan, report: Report) -> Error {
+    let errno = std::io::Error::from_raw_os_error(report.errno);
+    let Some(operation) = plan.operations().get(report.op as usize) else {
+        return explain_clone(errno);
+    };
+    let (verb, subject) = operation.described();
+    let error = Error::os(verb, subject, errno);
+    match (operation, report.errno) {
+        (Operation::Exec { .. }, libc::ENOENT | libc::ENOTDIR) => error
+            .with_kind(ErrorKind::NotFound)
+            .cause("there is no such command in the container, or its interpreter is missing")
+            .fix("check its name and the PATH of the container"),
+        (Operation::Exec { .. }, libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::ELIBBAD) => {
+            error.with_kind(ErrorKind::NotExecutable).fix(
+                "give an executable file of this machine's architecture that the user may execute",
+            )
+        }
+        (Operation::Exec { .. }, libc::E2BIG) => error
+            .with_kind(ErrorKind::InvalidInput)
+            .fix("shorten the arguments and the environment"),
+        (Operation::WorkingDirectory { .. }, libc::ENOTDIR) => {
+            error.with_kind(ErrorKind::InvalidInput)
+        }
+        (Operation::Await { .. }, libc::EPIPE) => error.cause("nobody is left to start it"),
+        (Operation::Unshare { .. }, libc::ENOSPC) => {
+            error.cause("the limit of namespaces is reached").fix("see /proc/sys/user")
+        }
+        _ => error,
+    }
+}
+
+fn explain_clone(errno: std::io::Error) -> Error {
+    let fix = match errno.raw_os_error() {
+        Some(libc::EAGAIN | libc::ENOMEM) => "check RLIMIT_NPROC, pids limits and free memory",
+        Some(libc::EMFILE) => "raise the hard limit of open files (RLIMIT_NOFILE)",
+        Some(libc::EPERM) => "run as root: skep does not run rootless yet",
+        _ => "see doctor()",
+    };
+    Error::os("start", "a process in new namespaces", errno).fix(fix)
+}

@@ -1,0 +1,112 @@
+//! Overlay mounts of read-only layers and one writable directory, made detached.
+//!
+//! In: layer directories, and the directories for what is written. Out: a mount as a file
+//! descriptor, which vanishes with its last holder, so that nothing is left on the host whatever
+//! happens. A plan attaches it inside the container's mount namespace.
+//!
+//! Source: <https://docs.kernel.org/filesystems/overlayfs.html>
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Where a container's own files go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Writable<'a> {
+    /// What the container writes.
+    pub(crate) upper: &'a Path,
+    /// The kernel's scratch directory, on the same file system.
+    pub(crate) work: &'a Path,
+}
+
+/// The most layers that the kernel stacks (OVL_MAX_STACK).
+const MAX_LAYERS: usize = 500;
+
+/// Set once the kernel has shown that it does not know `lowerdir+` (before Linux 6.7).
+static NO_LOWERDIR_PLUS: AtomicBool = AtomicBool::new(false);
+
+/// Mounts `layers` (lowest first) under `writable`.
+///
+/// `volatile`: what is written need not survive a crash of the machine, and no sync is done when
+/// the mount goes: an attached container does not outlive its host, let alone the machine.
+///
+/// # Errors
+/// `InvalidInput` without layers or above 500 of them, `NotFound` if a directory is missing,
+/// `Unsupported` if the file system of `writable` cannot be an upper layer, `PermissionDenied`
+/// without CAP_SYS_ADMIN.
+pub(crate) fn mount(layers: &[PathBuf], writable: Writable<'_>) -> Result<OwnedFd> {
+    if layers.is_empty() || layers.len() > MAX_LAYERS {
+        return Err(Error::new(ErrorKind::InvalidInput, "mount", "an overlay")
+            .cause(format!("it has {} layers, of 1 to {MAX_LAYERS}", layers.len())));
+    }
+    if !NO_LOWERDIR_PLUS.load(Ordering::Relaxed) {
+        match each_layer(layers, writable) {
+            // Older kernels take the option and refuse it only at the end.
+            Err(Errno::INVAL) => {}
+            result => return result.map_err(|errno| explain(errno, layers, writable)),
+        }
+    }
+    let mount =
+        joined_layers(layers, writable).map_err(|errno| explain(errno, layers, writable))?;
+    NO_LOWERDIR_PLUS.store(true, Ordering::Relaxed);
+    Ok(mount)
+}
+
+/// One `lowerdir+` for each layer, highest first (Linux 6.7).
+fn each_layer(layers: &[PathBuf], writable: Writable<'_>) -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in layers.iter().rev() {
+        fsconfig_set_string(context.as_fd(), c"lowerdir+", layer.as_path())?;
+    }
+    finish(context, writable)
+}
+
+/// All layers in one `lowerdir`, highest first, as short names of file descriptors: fsconfig(2)
+/// takes 255 bytes.
+fn joined_layers(layers: &[PathBuf], writable: Writable<'_>) -> Result<OwnedFd, Errno> {
+    let open = |layer: &PathBuf| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(layer.as_path(), flags, Mode::empty())
+    };
+    let layers = layers.iter().rev().map(open).collect::<Result<Vec<OwnedFd>, _>>()?;
+    let names: Vec<String> =
+        layers.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"lowerdir", names.join(":"))?;
+    finish(context, writable)
+}
+
+fn finish(context: OwnedFd, writable: Writable<'_>) -> Result<OwnedFd, Errno> {
+    let context: BorrowedFd<'_> = context.as_fd();
+    fsconfig_set_string(context, c"upperdir", writable.upper)?;
+    fsconfig_set_string(context, c"workdir", writable.work)?;
+    fsconfig_set_flag(context, c"volatile")?;
+    fsconfig_create(context)?;
+    // No devices but those that the container's /dev binds.
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+fn explain(errno: Errno, layers: &[PathBuf], writable: Writable<'_>) -> Error {
+    let subject = format!("an overlay of {} layers", layers.len());
+    let error = Error::os("mount", subject, errno);
+    let missing = layers.iter().find(|layer| !layer.is_dir());
+    match (missing, errno) {
+        (Some(layer), _) => error
+            .with_kind(ErrorKind::NotFound)
+            .cause(format!("there is no directory {}", layer.display())),
+        (None, Errno::INVAL) => error.with_kind(ErrorKind::Unsupported).cause(format!(
+            "the file system of {} cannot be an overlay's upper layer (or the kernel is older than \
+             6.7 and there are too many layers)",
+            writable.upper.display()
+        )),
+        (None, Errno::PERM) => error.fix("run as root: skep does not run rootless yet"),
+        _ => error,
+    }
+}

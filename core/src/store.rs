@@ -1,0 +1,250 @@
+//! The store: one directory with everything skep keeps on disk, and its locks.
+//!
+//! ```text
+//! store.json             its version
+//! lock                   shared by those that add an owner, exclusive for a sweep
+//! attached/<owner>/      what one keeper owns: gone with it
+//!   lock                 locked while the keeper lives
+//!   groups               its control groups, a path a line
+//!   <container>/         upper/ and work/ of a container's root
+//! ```
+//!
+//! Whether an owner lives is told by the lock its keeper holds, never by a pid: a killed keeper is
+//! a released lock. Opening a store sweeps what dead owners left. Several processes may share one;
+//! a network file system is refused, because its locks do not tell that much.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The version of the layout on disk that this code reads and writes.
+const VERSION: u32 = 1;
+
+/// An opened store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    root: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoreFile {
+    version: u32,
+    /// How overlay's marks are written: `trusted` or `user`.
+    xattrs: String,
+}
+
+/// A directory that belongs to one keeper.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    /// Its name, and the name of the owner's control groups.
+    pub(crate) owner: String,
+    pub(crate) directory: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `root`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// `Unsupported` for a network file system, `InvalidData` for a store of another version or a
+    /// directory that holds something else, what the file system says otherwise.
+    pub(crate) fn open(root: &Path) -> Result<Store> {
+        let subject = || root.display().to_string();
+        let failed = |error: io::Error| Error::os("open the store", subject(), error);
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(root).map_err(failed)?;
+        let root = root.canonicalize().map_err(failed)?;
+        refuse_network(&root)?;
+        let store = Store { root };
+        store.check_version()?;
+        builder.create(store.root.join("attached")).map_err(failed)?;
+        Ok(store)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes a directory for a new owner. The lock is held by whoever holds the file descriptor.
+    pub(crate) fn claim(&self) -> Result<(Owned, OwnedFd)> {
+        let owner = crate::id::random();
+        let directory = self.root.join("attached").join(&owner);
+        let failed = |error: io::Error| {
+            Error::os("make a directory in the store", self.root.display().to_string(), error)
+        };
+        // No sweep between the directory and its lock.
+        let _adding = self.lock(FlockOperation::LockShared).map_err(failed)?;
+        fs::DirBuilder::new().mode(0o700).create(&directory).map_err(failed)?;
+        let owned = Owned { owner, directory };
+        let lock = create_locked(&owned.directory.join("lock")).map_err(|error| {
+            let _ = fs::remove_dir_all(&owned.directory);
+            failed(error)
+        })?;
+        Ok((owned, lock))
+    }
+
+    /// Removes what dead owners left: their control groups through `remove_groups`, then their
+    /// directories. One that cannot be removed now is left for the next sweep.
+    pub(crate) fn sweep(&self, remove_groups: impl Fn(&[PathBuf]) -> Result<()>) -> Result<()> {
+        let failed =
+            |error: io::Error| Error::os("sweep the store", self.root.display().to_string(), error);
+        let attached = self.root.join("attached");
+        if fs::read_dir(&attached).map_err(failed)?.next().is_none() {
+            return Ok(());
+        }
+        let _sweeping = self.lock(FlockOperation::LockExclusive).map_err(failed)?;
+        for entry in fs::read_dir(&attached).map_err(failed)? {
+            let directory = entry.map_err(failed)?.path();
+            if lives(&directory) {
+                continue;
+            }
+            let groups = fs::read_to_string(directory.join("groups")).unwrap_or_default();
+            let groups: Vec<PathBuf> = groups.lines().map(PathBuf::from).collect();
+            if remove_groups(&groups).is_ok() {
+                let _ = fs::remove_dir_all(&directory);
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self, operation: FlockOperation) -> io::Result<File> {
+        let path = self.root.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        loop {
+            match rustix::fs::flock(&file, operation) {
+                Err(Errno::INTR) => {}
+                result => return result.map(|()| file).map_err(Into::into),
+            }
+        }
+    }
+
+    fn check_version(&self) -> Result<()> {
+        let path = self.root.join("store.json");
+        let failed = |error: io::Error| Error::os("read", path.display().to_string(), error);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.write_version(),
+            Err(error) => return Err(failed(error)),
+        };
+        let subject = self.root.display().to_string();
+        let invalid = Error::new(ErrorKind::InvalidData, "open the store", subject);
+        match serde_json::from_slice::<StoreFile>(&bytes) {
+            Ok(file) if file.version == VERSION && file.xattrs == "trusted" => Ok(()),
+            Ok(file) => Err(invalid
+                .cause(format!(
+                    "it has version {} with {} xattrs, and this skep reads version {VERSION} with \
+                     trusted ones",
+                    file.version, file.xattrs
+                ))
+                .fix("use another directory, or the skep that made it")),
+            Err(error) => Err(invalid.with_source(error).fix("use another directory")),
+        }
+    }
+
+    fn write_version(&self) -> Result<()> {
+        let failed = |error: io::Error| {
+            Error::os("write", self.root.join("store.json").display().to_string(), error)
+        };
+        let empty = fs::read_dir(&self.root).map_err(failed)?.all(|entry| {
+            // Another process may be at the same point.
+            entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("store.json"))
+        });
+        if !empty {
+            let subject = self.root.display().to_string();
+            return Err(Error::new(ErrorKind::InvalidData, "open the store", subject)
+                .cause("the directory is not empty and not a store of skep's")
+                .fix("use another directory"));
+        }
+        let file = StoreFile { version: VERSION, xattrs: "trusted".into() };
+        let text = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
+        let beside = self.root.join(format!("store.json.{}", crate::id::random()));
+        fs::write(&beside, text).map_err(failed)?;
+        fs::rename(&beside, self.root.join("store.json")).map_err(failed)
+    }
+}
+
+/// Whether the keeper that owns `directory` still holds its lock.
+fn lives(directory: &Path) -> bool {
+    let Ok(lock) = File::open(directory.join("lock")) else { return false };
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+}
+
+fn create_locked(path: &Path) -> io::Result<OwnedFd> {
+    let file = File::create_new(path)?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file.into())
+}
+
+fn refuse_network(root: &Path) -> Result<()> {
+    const NETWORKS: [(i64, &str); 6] = [
+        (0x6969, "NFS"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB"),
+        (0x517b, "SMB"),
+        (0x5346_414f, "AFS"),
+        (0x00c3_6400, "Ceph"),
+    ];
+    let subject = root.display().to_string();
+    let stat = rustix::fs::statfs(root)
+        .map_err(|errno| Error::os("open the store", subject.clone(), errno))?;
+    match NETWORKS.iter().find(|(magic, _)| i64::from(stat.f_type) & 0xffff_ffff == *magic) {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::new(ErrorKind::Unsupported, "open the store", subject)
+            .cause(format!("it is on {name}, whose locks and overlays do not serve"))
+            .fix("use a directory on a local file system")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_twice_and_refuses_another_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("store");
+        Store::open(&root).unwrap();
+        Store::open(&root).unwrap();
+        fs::write(root.join("store.json"), r#"{"version":99,"xattrs":"trusted"}"#).unwrap();
+        let error = Store::open(&root).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert!(error.to_string().contains("version 99"), "{error}");
+    }
+
+    #[test]
+    fn does_not_adopt_a_directory_with_something_else() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("thesis.txt"), "mine").unwrap();
+        let error = Store::open(directory.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn sweeps_the_dead_and_only_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let (living, _lock) = store.claim().unwrap();
+        let (dead, lock) = store.claim().unwrap();
+        fs::create_dir_all(dead.directory.join("c/upper/x")).unwrap();
+        fs::write(dead.directory.join("groups"), "/a\n/b\n").unwrap();
+        drop(lock);
+        let seen = std::cell::RefCell::new(Vec::new());
+        store
+            .sweep(|groups| {
+                seen.borrow_mut().extend_from_slice(groups);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(*seen.borrow(), [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert!(living.directory.exists());
+        assert!(!dead.directory.exists());
+    }
+}

@@ -1,0 +1,169 @@
+//! Starts the keeper without the host noticing: no SIGCHLD, nothing for its `waitpid(-1)`.
+//!
+//! The calling thread clones an intermediate (`CLONE_VM | CLONE_VFORK`: it runs in this address
+//! space, on a stack of its own, while the thread waits; nothing of the host is copied, whatever its
+//! size). The intermediate clones the keeper in the same way and exits, so that the keeper's parent
+//! is init, or the host where that is init or a child subreaper. The intermediate has exit signal 0:
+//! only a wait with `__WCLONE` sees it. An exec'd child of our own would not do, because exec sets
+//! the exit signal back to SIGCHLD.
+//!
+//! Plain clone(2) by libc, not clone3: valgrind does not know that one, and neither do many seccomp
+//! filters. Signals are blocked all the while, so that no handler of the host runs in a clone.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_int, c_long, c_void};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{io, ptr};
+
+use nix::libc;
+
+use super::raw;
+
+/// Enough for three nested calls; the clones allocate nothing.
+const STACK: usize = 32 * 1024;
+
+/// What both clones read and one writes: they run in this address space while the thread waits.
+struct Shared {
+    program: c_int,
+    control: c_int,
+    namespaces: c_int,
+    argv: [*const libc::c_char; 2],
+    envp: [*const libc::c_char; 1],
+    keeper_stack: *mut c_void,
+    errno: c_int,
+}
+
+/// Executes `program` as a new process with `control` as its only file descriptor (as 0, 1 and 2),
+/// in new `namespaces` (`CLONE_NEW*`), as a child of init.
+///
+/// Source: <https://man7.org/linux/man-pages/man2/clone.2.html>
+pub(crate) fn birth(
+    program: BorrowedFd<'_>,
+    control: BorrowedFd<'_>,
+    name: &CStr,
+    namespaces: c_int,
+) -> io::Result<()> {
+    // Aligned to 16 bytes as both architectures want their stacks.
+    let mut stacks = vec![0u128; 2 * STACK / size_of::<u128>()].into_boxed_slice();
+    let top = |index: usize| stacks.as_ptr_range().start.cast::<u8>().wrapping_add(index * STACK);
+    let (middle_stack, keeper_stack) = (top(1).cast_mut().cast(), top(2).cast_mut().cast());
+    let mut shared = Shared {
+        program: program.as_raw_fd(),
+        control: control.as_raw_fd(),
+        namespaces,
+        argv: [name.as_ptr(), ptr::null()],
+        envp: [ptr::null()],
+        keeper_stack,
+        errno: 0,
+    };
+    let mask = block_signals();
+    // SAFETY: the stack is ours alone and lives past the clone, which ends or execs before this
+    // returns (CLONE_VFORK); `intermediate` makes system calls only.
+    let pid = unsafe {
+        libc::clone(
+            intermediate,
+            middle_stack,
+            libc::CLONE_VM | libc::CLONE_VFORK,
+            ptr::from_mut(&mut shared).cast(),
+        )
+    };
+    let failed = (pid < 0).then(io::Error::last_os_error);
+    if pid > 0 {
+        // SAFETY: waits for our own intermediate; a host thread that waits with __WALL may be
+        // quicker (ECHILD), which is as well.
+        while unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) } < 0
+            && io::Error::last_os_error().raw_os_error() == Some(libc::EINTR)
+        {}
+    }
+    restore_signals(mask);
+    // The clones used it behind the compiler's back.
+    std::hint::black_box(&mut stacks);
+    // SAFETY: plain read of a local that the (ended) clones may have written.
+    let errno = unsafe { ptr::read_volatile(&raw const shared.errno) };
+    match (failed, errno) {
+        (Some(error), _) => Err(error),
+        (None, 0) => Ok(()),
+        (None, errno) => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+extern "C" fn intermediate(shared: *mut c_void) -> c_int {
+    let shared: *mut Shared = shared.cast();
+    // SAFETY: the waiting thread keeps `shared` alive and untouched; the stack is unused so far.
+    unsafe {
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | (*shared).namespaces;
+        if libc::clone(keeper, (*shared).keeper_stack, flags, shared.cast()) < 0 {
+            (*shared).errno = *libc::__errno_location();
+        }
+    }
+    0
+}
+
+/// In the keeper-to-be: its file descriptor table is a copy, so that nothing here is the host's.
+extern "C" fn keeper(shared: *mut c_void) -> c_int {
+    let shared: *mut Shared = shared.cast();
+    // SAFETY: as in `intermediate`; the pointers lead to the waiting thread's locals.
+    unsafe {
+        let errno = exec(&*shared);
+        (*shared).errno = errno;
+    }
+    127
+}
+
+/// Returns the errno of what failed, or not at all.
+///
+/// # Safety
+/// Only in a process whose file descriptors are its own to close.
+unsafe fn exec(shared: &Shared) -> c_int {
+    // SAFETY: system calls on numbers and on pointers that outlive them.
+    unsafe {
+        // Above 2, whatever the host has closed.
+        let control = call(libc::SYS_fcntl, [shared.control as usize, DUPFD_CLOEXEC, 3, 0, 0]);
+        let program = call(libc::SYS_fcntl, [shared.program as usize, DUPFD_CLOEXEC, 3, 0, 0]);
+        if control < 0 || program < 0 {
+            return -control.min(program) as c_int;
+        }
+        for stdio in 0..3 {
+            call(libc::SYS_dup3, [control as usize, stdio, 0, 0, 0]);
+        }
+        // No CLOSE_RANGE_CLOEXEC, which came in Linux 5.11: around the program instead.
+        call(libc::SYS_close_range, [3, program as usize - 1, 0, 0, 0]);
+        call(libc::SYS_close_range, [program as usize + 1, u32::MAX as usize, 0, 0, 0]);
+        let empty = c"".as_ptr() as usize;
+        let (argv, envp) = (shared.argv.as_ptr() as usize, shared.envp.as_ptr() as usize);
+        let flags = libc::AT_EMPTY_PATH as usize;
+        -call(libc::SYS_execveat, [program as usize, empty, argv, envp, flags]) as c_int
+    }
+}
+
+const DUPFD_CLOEXEC: usize = libc::F_DUPFD_CLOEXEC as usize;
+
+/// # Safety
+/// As for the system call.
+unsafe fn call(nr: c_long, args: [usize; 5]) -> isize {
+    // SAFETY: the caller's promise.
+    unsafe { raw::syscall(nr as usize, [args[0], args[1], args[2], args[3], args[4], 0]) }
+}
+
+/// The kernel's set of 64 signals, those that libc keeps for itself among them.
+fn block_signals() -> u64 {
+    let (all, mut old) = (u64::MAX, 0u64);
+    set_mask(&all, &mut old);
+    old
+}
+
+fn restore_signals(mask: u64) {
+    set_mask(&mask, &mut 0);
+}
+
+fn set_mask(new: &u64, old: &mut u64) {
+    let args = [
+        libc::SIG_SETMASK as usize,
+        ptr::from_ref(new) as usize,
+        ptr::from_mut(old) as usize,
+        size_of::<u64>(),
+        0,
+    ];
+    // SAFETY: valid pointers to sets of the size given.
+    unsafe { call(libc::SYS_rt_sigprocmask, args) };
+}
