@@ -43,18 +43,15 @@ impl Layout {
         for name in ["images/blobs/sha256", "layers", "locks", "staging"] {
             fs::create_dir_all(layout.root.join(name)).map_err(failed)?;
         }
-        if !layout.marker().exists() {
+        if !layout.path("images/oci-layout").exists() {
             let _lock = layout.lock_exclusive()?;
-            layout.write("images/oci-layout", OCI_LAYOUT.as_bytes())?;
-            if !layout.root.join("images/index.json").exists() {
+            if !layout.path("images/index.json").exists() {
                 layout.write_index(&Index::empty())?;
             }
+            // Last, for it says that the index is there, too.
+            layout.write("images/oci-layout", OCI_LAYOUT.as_bytes())?;
         }
         Ok(layout)
-    }
-
-    fn marker(&self) -> PathBuf {
-        self.root.join("images/oci-layout")
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

@@ -1,13 +1,14 @@
 //! The images of a store: found by name or id, listed, tagged, removed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::config::ImageConfig;
 use super::digest::Digest;
 use super::handle::Image;
-use super::layout::{Layout, blob_name};
+use super::layout::{Layout, Staging, blob_name};
 use super::lock::Lock;
 use super::manifest::{Descriptor, Index, Manifest, REF_NAME, resolve};
 use super::reference::Reference;
@@ -30,7 +31,13 @@ const MIN_PREFIX: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Images {
     pub(super) layout: Arc<Layout>,
+    /// Manifests by what the index has for them: they never change, and an image is looked for at
+    /// every start of a container.
+    manifests: Arc<Mutex<HashMap<Digest, Resolved>>>,
 }
+
+/// A manifest and its descriptor.
+type Resolved = (Descriptor, Manifest);
 
 /// One line of [`Images::list`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +54,21 @@ pub struct ImageSummary {
 
 /// One descriptor of the index, followed to its manifest.
 pub(super) struct Entry {
-    pub(super) reference: Option<Reference>,
-    pub(super) descriptor: Descriptor,
-    pub(super) manifest: Manifest,
+    top: Descriptor,
+    reference: Option<Reference>,
+    /// `None` if it cannot be followed: it is damaged or no image.
+    resolved: Option<Resolved>,
 }
 
 impl Entry {
-    fn id(&self) -> Digest {
-        self.manifest.config.digest
+    /// The image's id.
+    fn id(&self) -> Option<Digest> {
+        self.resolved.as_ref().map(|(_, manifest)| manifest.config.digest)
+    }
+
+    /// The manifest's digest.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.resolved.as_ref().map(|(descriptor, _)| descriptor.digest)
     }
 }
 
@@ -66,7 +80,8 @@ impl Images {
     /// # Errors
     /// `NotFound` without that directory, `PermissionDenied` if it cannot be written to.
     pub fn open(store_root: &Path) -> Result<Images> {
-        let images = Images { layout: Arc::new(Layout::open(store_root)?) };
+        let layout = Arc::new(Layout::open(store_root)?);
+        let images = Images { layout, manifests: Arc::default() };
         if images.layout.has_staging()? {
             let _lock = images.layout.lock_exclusive()?;
             if images.layout.sweep_staging()? {
@@ -80,26 +95,28 @@ impl Images {
     /// least four of them from the front. A reference goes before an id.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidInput` if it is neither a reference nor an id, or begins several ids.
+    /// `NotFound`; `InvalidInput` if it is neither a reference nor an id, or begins several ids;
+    /// `InvalidData`, `DigestMismatch` or `Unsupported` if it is damaged or no image.
     pub fn find(&self, name_or_id: &str) -> Result<Image> {
-        let entries = self.entries(&self.layout.index()?)?;
+        let entries = self.entries(&self.layout.index()?);
         self.image(&entries, choose(&entries, name_or_id)?)
     }
 
-    /// All images, in the order in which they came.
+    /// All images, in the order in which they came. What is damaged or no image is left out;
+    /// [`find`](Self::find) says what is wrong with it.
     ///
     /// # Errors
-    /// `InvalidData` or `DigestMismatch` if the store is damaged.
+    /// `InvalidData` if the index is damaged.
     pub fn list(&self) -> Result<Vec<ImageSummary>> {
-        let entries = self.entries(&self.layout.index()?)?;
+        let entries = self.entries(&self.layout.index()?);
         let mut seen = HashSet::new();
         let mut list = Vec::new();
         for (i, entry) in entries.iter().enumerate() {
-            if seen.insert(entry.id()) {
-                let image = self.image(&entries, i)?;
+            let Some(id) = entry.id().filter(|id| seen.insert(*id)) else { continue };
+            if let Ok(image) = self.image(&entries, i) {
                 list.push(ImageSummary {
                     references: image.references().to_vec(),
-                    id: *image.id(),
+                    id,
                     size: image.size(),
                     created: image.config().created.clone(),
                 });
@@ -116,8 +133,8 @@ impl Images {
         let reference = taggable(reference)?;
         let _lock = self.layout.lock_exclusive()?;
         let mut index = self.layout.index()?;
-        let entries = self.entries(&index)?;
-        let descriptor = entries[choose(&entries, name_or_id)?].descriptor.clone();
+        let entries = self.entries(&index);
+        let descriptor = entries[choose(&entries, name_or_id)?].top.clone();
         set_reference(&mut index, Some(&reference), &descriptor);
         self.layout.write_index(&index)
     }
@@ -133,80 +150,88 @@ impl Images {
         let staging = self.layout.stage()?;
         let _lock = self.layout.lock_exclusive()?;
         let mut index = self.layout.index()?;
-        let entries = self.entries(&index)?;
+        let entries = self.entries(&index);
         let chosen = choose(&entries, name)?;
         let id = entries[chosen].id();
-        let by_name = entries[chosen].reference.is_some() && !is_id(name, &id);
-        let keeps = |i: usize| match by_name {
-            true => i != chosen,
-            false => entries[i].id() != id,
-        };
+        let by_name = has_name(&entries[chosen], name);
+        let keeps = |i: usize| if by_name { i != chosen } else { entries[i].id() != id };
+        let before = self.reachable(&index);
         let mut at = 0..;
         index.manifests.retain(|_| at.next().is_none_or(keeps));
-        if (0..entries.len()).any(|i| keeps(i) && entries[i].id() == id) {
-            return self.layout.write_index(&index);
-        }
-        let lease = self.layout.lease_path(&id);
-        let Some(_unused) = Lock::try_exclusive(&lease)? else {
-            return Err(Error::new(ErrorKind::InUse, "remove image", name)
-                .cause("a container uses it")
-                .fix("remove the container first"));
-        };
-        let image = self.image(&entries, chosen)?;
-        let doomed: Vec<Descriptor> = entries
-            .iter()
-            .filter(|entry| entry.id() == id)
-            .flat_map(|entry| blobs(&entry.descriptor, &entry.manifest))
-            .collect();
+        let gone = id.filter(|_| !(0..entries.len()).any(|i| keeps(i) && entries[i].id() == id));
+        // Held until the image is gone: who waits for a lease then finds that out.
+        let _unused = gone.map(|id| self.lock_unused(&id, name)).transpose()?;
         self.layout.write_index(&index)?;
-        let kept = self.reachable(&index)?;
-        for descriptor in doomed.iter().filter(|d| !kept.blobs.contains(&d.digest)) {
-            self.layout.remove(&blob_name(&descriptor.digest))?;
+        self.remove_files(&staging, &before.without(&self.reachable(&index)))?;
+        gone.map_or(Ok(()), |id| self.layout.remove(&format!("locks/{}", id.hex())))
+    }
+
+    fn lock_unused(&self, id: &Digest, name: &str) -> Result<Lock> {
+        Lock::try_exclusive(&self.layout.lease_path(id))?.ok_or_else(|| {
+            Error::new(ErrorKind::InUse, "remove image", name)
+                .cause("a container uses it")
+                .fix("remove the container first")
+        })
+    }
+
+    fn remove_files(&self, staging: &Staging<'_>, doomed: &Reachable) -> Result<()> {
+        for digest in &doomed.blobs {
+            self.layout.remove(&blob_name(digest))?;
         }
-        for chain_id in image.config().chain_ids() {
-            if !kept.layers.contains(&chain_id) {
-                // Renamed here, removed when the locks are released: a layer is large.
-                let from = self.layout.layer_path(&chain_id);
-                match std::fs::rename(&from, staging.path().join(chain_id.hex())) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        let subject = from.display().to_string();
-                        return Err(Error::os("remove layer", subject, error));
-                    }
-                    _ => {}
+        for chain_id in &doomed.layers {
+            // Renamed here, removed when the locks are released: a layer is large.
+            let from = self.layout.layer_path(chain_id);
+            match std::fs::rename(&from, staging.path().join(chain_id.hex())) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::os("remove layer", from.display().to_string(), error));
                 }
+                _ => {}
             }
         }
-        self.layout.remove(&format!("locks/{}", id.hex()))
+        Ok(())
     }
 
     /// The index's descriptors followed to their manifests, in the same order.
-    pub(super) fn entries(&self, index: &Index) -> Result<Vec<Entry>> {
-        let entry = |top: &Descriptor| {
-            let (descriptor, _, manifest) = resolve(top, |d| self.layout.document(d))?;
-            Ok(Entry { reference: reference_of(top), descriptor, manifest })
+    pub(super) fn entries(&self, index: &Index) -> Vec<Entry> {
+        let entry = |top: &Descriptor| Entry {
+            top: top.clone(),
+            reference: reference_of(top),
+            resolved: self.resolve(top).ok(),
         };
         index.manifests.iter().map(entry).collect()
     }
 
+    fn resolve(&self, top: &Descriptor) -> Result<Resolved> {
+        // Nothing can panic half way through a change of the map.
+        let manifests = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(resolved) = manifests().get(&top.digest) {
+            return Ok(resolved.clone());
+        }
+        let (descriptor, _, manifest) = resolve(top, |d| self.layout.document(d))?;
+        manifests().insert(top.digest, (descriptor.clone(), manifest.clone()));
+        Ok((descriptor, manifest))
+    }
+
     /// The image of one entry, with the names of all entries that are the same image.
     pub(super) fn image(&self, entries: &[Entry], chosen: usize) -> Result<Image> {
-        let Entry { descriptor, manifest, .. } = &entries[chosen];
+        // Again, for the reason why it could not be followed.
+        let (descriptor, manifest) = self.resolve(&entries[chosen].top)?;
+        let subject = manifest.config.digest.to_string();
         let bytes = self.layout.document(&manifest.config)?;
-        let config = ImageConfig::parse(&bytes, manifest, &manifest.config.digest.to_string())?;
-        let same = entries.iter().filter(|entry| entry.id() == entries[chosen].id());
+        let config = ImageConfig::parse(&bytes, &manifest, &subject)?;
         let mut references: Vec<Reference> = Vec::new();
-        for reference in same.filter_map(|entry| entry.reference.clone()) {
-            if !references.contains(&reference) {
-                references.push(reference);
+        for entry in entries.iter().filter(|entry| entry.id() == Some(manifest.config.digest)) {
+            if let Some(reference) = entry.reference.as_ref().filter(|r| !references.contains(r)) {
+                references.push(reference.clone());
             }
         }
-        Ok(Image::new(self.clone(), descriptor.digest, manifest.clone(), config, references))
+        Ok(Image::new(self.clone(), descriptor.digest, manifest, config, references))
     }
 
     /// Removes blobs, layers and leases that no image in the index needs. The caller holds the
     /// exclusive lock.
     fn sweep_unreachable(&self) -> Result<()> {
-        let kept = self.reachable(&self.layout.index()?)?;
+        let kept = self.reachable(&self.layout.index()?);
         let sweep = |directory: &str, kept: &HashSet<Digest>| {
             for name in self.layout.names(directory)? {
                 // Other names than skep's own are not skep's to touch.
@@ -221,44 +246,46 @@ impl Images {
         sweep("locks", &kept.blobs)
     }
 
-    fn reachable(&self, index: &Index) -> Result<Reachable> {
+    /// What the index leads to; where something is damaged, as far as it can be followed.
+    fn reachable(&self, index: &Index) -> Reachable {
         let mut kept = Reachable::default();
         for top in &index.manifests {
-            kept.blobs.insert(top.digest);
             let document = |d: &Descriptor| {
                 kept.blobs.insert(d.digest);
                 self.layout.document(d)
             };
-            let (descriptor, _, manifest) = resolve(top, document)?;
-            kept.blobs.extend(blobs(&descriptor, &manifest).map(|d| d.digest));
-            let bytes = self.layout.document(&manifest.config)?;
-            let subject = manifest.config.digest.to_string();
-            let config = ImageConfig::parse(&bytes, &manifest, &subject)?;
-            kept.layers.extend(config.chain_ids());
+            let Ok((_, _, manifest)) = resolve(top, document) else { continue };
+            kept.blobs.insert(manifest.config.digest);
+            kept.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
+            let Ok(bytes) = self.layout.document(&manifest.config) else { continue };
+            if let Ok(config) = ImageConfig::parse(&bytes, &manifest, "config") {
+                kept.layers.extend(config.chain_ids());
+            }
         }
-        Ok(kept)
+        kept
     }
 }
 
-/// What the index leads to.
+/// Blobs and layers, by digest and by chain id.
 #[derive(Default)]
 struct Reachable {
     blobs: HashSet<Digest>,
     layers: HashSet<Digest>,
 }
 
-/// The blobs of an image: manifest, config and layers.
-fn blobs(descriptor: &Descriptor, manifest: &Manifest) -> impl Iterator<Item = Descriptor> {
-    let layers = manifest.layers.clone().into_iter();
-    [descriptor.clone(), manifest.config.clone()].into_iter().chain(layers)
+impl Reachable {
+    fn without(&self, kept: &Reachable) -> Reachable {
+        Reachable {
+            blobs: self.blobs.difference(&kept.blobs).copied().collect(),
+            layers: self.layers.difference(&kept.layers).copied().collect(),
+        }
+    }
 }
 
 /// Which entry `name_or_id` means.
 fn choose(entries: &[Entry], name_or_id: &str) -> Result<usize> {
     let reference = Reference::parse(name_or_id);
-    if let Ok(wanted) = &reference
-        && let Some(i) = entries.iter().position(|entry| names(entry, wanted))
-    {
+    if let Some(i) = entries.iter().position(|entry| has_name(entry, name_or_id)) {
         return Ok(i);
     }
     let not_found = || Error::new(ErrorKind::NotFound, "find image", name_or_id);
@@ -269,8 +296,8 @@ fn choose(entries: &[Entry], name_or_id: &str) -> Result<usize> {
     }
     let mut found: BTreeMap<Digest, usize> = BTreeMap::new();
     for (i, entry) in entries.iter().enumerate() {
-        if is_id(name_or_id, &entry.id()) {
-            found.entry(entry.id()).or_insert(i);
+        if let Some(id) = entry.id().filter(|id| is_id(name_or_id, id)) {
+            found.entry(id).or_insert(i);
         }
     }
     match found.len() {
@@ -288,18 +315,16 @@ fn is_id(text: &str, id: &Digest) -> bool {
     prefix.len() >= MIN_PREFIX && id.hex().starts_with(&prefix.to_ascii_lowercase())
 }
 
-/// Whether `entry` is what `wanted` names. With a digest, the tag says nothing, as in docker.
-fn names(entry: &Entry, wanted: &Reference) -> bool {
-    let Some(name) = &entry.reference else {
-        return false;
-    };
-    match wanted.digest() {
-        None => name == wanted,
+/// Whether `entry` is what `text` names. With a digest, the tag says nothing, as in docker.
+fn has_name(entry: &Entry, text: &str) -> bool {
+    let Some(name) = &entry.reference else { return false };
+    Reference::parse(text).is_ok_and(|wanted| match wanted.digest() {
+        None => *name == wanted,
         Some(digest) => {
-            *digest == entry.descriptor.digest
+            entry.digest() == Some(*digest)
                 && (name.domain(), name.path()) == (wanted.domain(), wanted.path())
         }
-    }
+    })
 }
 
 /// The complete name that a descriptor's annotations give it. A mere tag is none.

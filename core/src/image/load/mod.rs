@@ -127,10 +127,10 @@ impl Images {
             }
         }
         self.layout.write_index(&index)?;
-        let entries = self.entries(&index)?;
+        let entries = self.entries(&index);
         let image = |candidate: &Candidate| {
             let wanted = candidate.manifest.digest;
-            match entries.iter().position(|entry| entry.descriptor.digest == wanted) {
+            match entries.iter().position(|entry| entry.digest() == Some(wanted)) {
                 Some(i) => self.image(&entries, i),
                 None => Err(no_image(&candidate.name())),
             }

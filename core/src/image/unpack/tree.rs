@@ -212,7 +212,7 @@ impl<'a> Tree<'a> {
     /// The directory is open for reading.
     pub(super) fn make_directory(&mut self, parent: &Dir, name: &[u8]) -> Outcome<Dir> {
         let path = name::join(&parent.path, name);
-        self.shadow(&path);
+        self.shadow(parent, name);
         let make = || rustix::fs::mkdirat(&*parent.fd, name, Mode::RWXU);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let mut made = make();
@@ -239,7 +239,7 @@ impl<'a> Tree<'a> {
         name: &[u8],
         make: impl Fn(BorrowedFd<'_>, &[u8]) -> rustix::io::Result<T>,
     ) -> Outcome<T> {
-        self.shadow(&name::join(&parent.path, name));
+        self.shadow(parent, name);
         match make(parent.fd.as_fd(), name) {
             Err(Errno::EXIST) => {
                 self.remove(parent, name)?;
@@ -249,10 +249,10 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// This layer gets something of its own at `path`: where a lower layer's symlink was followed
+    /// This layer gets something of its own at `name`: where a lower layer's symlink was followed
     /// there, what is known is no longer true.
-    fn shadow(&mut self, path: &[u8]) {
-        if self.followed.contains(path) {
+    fn shadow(&mut self, parent: &Dir, name: &[u8]) {
+        if !self.followed.is_empty() && self.followed.contains(&name::join(&parent.path, name)) {
             self.forget();
         }
     }
@@ -282,7 +282,7 @@ impl<'a> Tree<'a> {
             }
             Some(_) => Ok(()),
             None => {
-                self.shadow(&name::join(&parent.path, name));
+                self.shadow(parent, name);
                 let kind = FileType::CharacterDevice;
                 Ok(rustix::fs::mknodat(&*parent.fd, name, kind, Mode::empty(), 0)?)
             }
