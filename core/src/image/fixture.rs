@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::digest::Digest;
 use super::store::Images;
+use crate::ErrorKind;
 
 /// A store in a temporary directory.
 pub(super) struct Store {
@@ -32,6 +33,21 @@ impl Store {
         let path = self.dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// Asserts that `work` fails with `kind` and leaves the store as it was; returns the message.
+    pub(super) fn refused<T>(
+        &self,
+        what: &str,
+        kind: ErrorKind,
+        work: impl FnOnce() -> crate::Result<T>,
+    ) -> String {
+        let (before, contents) = (self.images.list().unwrap(), self.contents());
+        let Err(error) = work() else { panic!("{what} was taken") };
+        assert_eq!(error.kind(), kind, "{what}: {error}");
+        assert_eq!(self.images.list().unwrap(), before, "{what}");
+        assert_eq!(self.contents(), contents, "{what}");
+        error.to_string()
     }
 
     /// Every file of the store but locks, with its size: what must be as before after an error.

@@ -17,21 +17,6 @@ fn archive(tags: &[&str]) -> Vec<u8> {
     docker_archive(&config(&layers()), &layers(), tags)
 }
 
-/// Asserts that `work` fails so and leaves the store as it was.
-fn refused<T: std::fmt::Debug>(
-    store: &Store,
-    what: &str,
-    kind: ErrorKind,
-    work: impl FnOnce() -> crate::Result<T>,
-) -> String {
-    let (before, contents) = (store.images.list().unwrap(), store.contents());
-    let error = work().expect_err(what);
-    assert_eq!(error.kind(), kind, "{what}: {error}");
-    assert_eq!(store.images.list().unwrap(), before, "{what}");
-    assert_eq!(store.contents(), contents, "{what}");
-    error.to_string()
-}
-
 #[test]
 fn a_docker_archive_is_loaded_found_and_unpacked() {
     let store = Store::new();
@@ -113,7 +98,7 @@ fn an_archive_of_several_images_is_loaded_as_a_whole_only() {
         .file("manifest.json", manifest.to_string().as_bytes());
     let path = store.file("both.tar", &tar.end());
     let kind = ErrorKind::InvalidInput;
-    let message = refused(&store, "several", kind, || store.images.load(&path));
+    let message = store.refused("several", kind, || store.images.load(&path));
     let names = format!("it holds 2 images: docker.io/library/a:1, {}", Digest::of(&b));
     assert!(message.contains(&names), "{message}");
     let images = store.images.load_all(&path).unwrap();
@@ -163,10 +148,10 @@ fn a_lease_keeps_an_image() {
     let leases = (image.lease().unwrap(), image.lease().unwrap());
     let elsewhere = Images::open(&store.root()).unwrap();
     elsewhere.remove("app:2").unwrap();
-    refused(&store, "leased", ErrorKind::InUse, || elsewhere.remove("app:1"));
-    refused(&store, "leased", ErrorKind::InUse, || elsewhere.remove(&image.id().hex()));
+    store.refused("leased", ErrorKind::InUse, || elsewhere.remove("app:1"));
+    store.refused("leased", ErrorKind::InUse, || elsewhere.remove(&image.id().hex()));
     drop(leases.0);
-    refused(&store, "leased", ErrorKind::InUse, || elsewhere.remove("app:1"));
+    store.refused("leased", ErrorKind::InUse, || elsewhere.remove("app:1"));
     drop(leases.1);
     elsewhere.remove("app:1").unwrap();
     assert_eq!(store.images.list().unwrap(), []);
@@ -183,10 +168,10 @@ fn names_that_mean_nothing_are_not_found() {
         ("", ErrorKind::InvalidInput),
     ] {
         assert_eq!(store.images.find(name).unwrap_err().kind(), kind, "{name}");
-        refused(&store, name, kind, || store.images.remove(name));
-        refused(&store, name, kind, || store.images.tag(name, "x"));
+        store.refused(name, kind, || store.images.remove(name));
+        store.refused(name, kind, || store.images.tag(name, "x"));
     }
-    refused(&store, "digest", ErrorKind::InvalidInput, || {
+    store.refused("digest", ErrorKind::InvalidInput, || {
         store.images.tag("app:1", &format!("x@{}", Digest::of(b"")))
     });
 }
@@ -222,13 +207,13 @@ fn truncated_archives_are_refused_wherever_they_end() {
     for bytes in plain_cuts.chain(gzip_cuts) {
         let what = format!("{} bytes", bytes.len());
         let path = store.file("cut.tar", bytes);
-        refused(&store, &what, ErrorKind::InvalidData, || store.images.load(&path));
-        refused(&store, &what, ErrorKind::InvalidData, || store.images.load_all(&path));
+        store.refused(&what, ErrorKind::InvalidData, || store.images.load(&path));
+        store.refused(&what, ErrorKind::InvalidData, || store.images.load_all(&path));
     }
     let layer = &layers()[0];
     for at in (0..layer.len() - 1024).step_by(101) {
         let path = store.file("cut.tar", &layer[..at]);
-        refused(&store, "import", ErrorKind::InvalidData, || store.images.import(&path, None));
+        store.refused("import", ErrorKind::InvalidData, || store.images.import(&path, None));
     }
 }
 
@@ -269,13 +254,13 @@ fn archives_that_do_not_hold_what_they_say_are_refused() {
         ("config's name", full(&by_name, &named, &one, &layers()[0]), ErrorKind::DigestMismatch),
     ] {
         let path = store.file("bad.tar", &bytes);
-        refused(&store, what, kind, || store.images.load(&path));
+        store.refused(what, kind, || store.images.load(&path));
     }
-    refused(&store, "no file", ErrorKind::NotFound, || store.images.load("/skep/no/such.tar"));
+    store.refused("no file", ErrorKind::NotFound, || store.images.load("/skep/no/such.tar"));
     let garbage = store.file("bad.tar", &[b'x'; 4096]);
-    refused(&store, "garbage", ErrorKind::InvalidData, || store.images.import(&garbage, None));
+    store.refused("garbage", ErrorKind::InvalidData, || store.images.import(&garbage, None));
     let end = store.file("bad.tar", &[0; 1024]);
-    refused(&store, "empty", ErrorKind::InvalidData, || store.images.import(&end, None));
+    store.refused("empty", ErrorKind::InvalidData, || store.images.import(&end, None));
 }
 
 #[test]
@@ -307,7 +292,7 @@ fn a_layer_that_is_hostile_or_not_what_the_config_says_is_not_published() {
         layers[1] = gzip(&layers[1]);
         let bytes = docker_archive(&config(&promised), &layers, &["bad"]);
         let image = store.images.load(store.file("bad.tar", &bytes)).unwrap();
-        refused(&store, what, kind, || image.layers());
+        store.refused(what, kind, || image.layers());
         assert_eq!(std::fs::read_dir(store.root().join("layers")).unwrap().count(), 0, "{what}");
     }
 }

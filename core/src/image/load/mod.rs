@@ -159,3 +159,6 @@ fn missing(subject: &str, name: &str) -> Error {
 fn no_image(subject: &str) -> Error {
     Error::new(ErrorKind::InvalidData, "load image from", subject).cause("it holds no image")
 }
+
+#[cfg(test)]
+mod tests;

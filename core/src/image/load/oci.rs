@@ -18,7 +18,7 @@ use super::super::manifest::{
 use super::super::store::reference_of;
 use super::{Candidate, Source, document, missing, read_staged};
 use crate::sys::path::open_beneath;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The images of a layout.
 pub(super) fn candidates(source: &mut impl Source, _: &Staging<'_>) -> Result<Vec<Candidate>> {
@@ -114,6 +114,10 @@ impl Source for Directory<'_> {
         let file = match open_beneath(self.dir.as_fd(), name, flags) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::XDEV | Errno::LOOP) => {
+                return Err(Error::new(ErrorKind::InvalidData, "load image from", &*self.subject)
+                    .cause(format!("{name} leads out of it")));
+            }
             Err(errno) => return Err(Error::os("open", format!("{}/{name}", self.subject), errno)),
         };
         let staged = self.staging.blob(file, name)?;
