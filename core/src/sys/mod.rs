@@ -6,6 +6,7 @@ pub(crate) mod birth;
 pub(crate) mod fork;
 pub(crate) mod message;
 pub(crate) mod mount;
+pub(crate) mod path;
 pub(crate) mod sigpipe;
 
 /// What the library and the keeper say to each other.
