@@ -195,7 +195,7 @@ fn refuse_network(root: &Path) -> Result<()> {
     let subject = root.display().to_string();
     let stat = rustix::fs::statfs(root)
         .map_err(|errno| Error::os("open the store", subject.clone(), errno))?;
-    match NETWORKS.iter().find(|(magic, _)| i64::from(stat.f_type) & 0xffff_ffff == *magic) {
+    match NETWORKS.iter().find(|(magic, _)| stat.f_type as i64 & 0xffff_ffff == *magic) {
         None => Ok(()),
         Some((_, name)) => Err(Error::new(ErrorKind::Unsupported, "open the store", subject)
             .cause(format!("it is on {name}, whose locks and overlays do not serve"))

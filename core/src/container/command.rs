@@ -326,7 +326,7 @@ impl Command {
     }
 
     fn limits(&self) -> Result<Limits> {
-        let mut limits = self.limits.clone();
+        let mut limits = self.limits;
         if let Some(memory) = self.memory {
             limits.memory = Some(Memory::new(memory, self.memory_swap)?);
         }

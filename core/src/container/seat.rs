@@ -96,7 +96,7 @@ impl Seat {
         }
         leases.retain(|_, lease| lease.strong_count() > 0);
         let lease = Arc::new(image.lease()?);
-        leases.insert(image.id().clone(), Arc::downgrade(&lease));
+        leases.insert(*image.id(), Arc::downgrade(&lease));
         Ok(lease)
     }
 }

@@ -55,9 +55,10 @@ pub enum Input {
     Go,
 }
 
-/// One step of a plan.
+/// One step of a plan. The fields are the arguments of the calls that each variant's line shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(missing_docs)]
 pub enum Operation {
     /// `write(group, "0")`
     Join { group: Slot },

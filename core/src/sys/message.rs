@@ -143,9 +143,11 @@ fn receive_with<T: Message>(socket: impl AsFd, flags: RecvFlags) -> Result<Optio
             Err(Errno::CONNRESET) => return Ok(None),
             Err(errno) => return Err(errno),
             // SAFETY: a Message is valid for every bit pattern.
-            Ok((size, _)) => {
-                return Ok((size == size_of::<T>()).then(|| unsafe { message.assume_init() }));
+            Ok((size, _)) if size == size_of::<T>() => {
+                // SAFETY: a Message is valid for every bit pattern.
+                return Ok(Some(unsafe { message.assume_init() }));
             }
+            Ok(_) => return Ok(None),
         }
     }
 }
