@@ -265,6 +265,24 @@ fn the_last_entry_of_a_name_counts() {
 }
 
 #[test]
+fn a_replaced_directory_is_not_dated_through_its_successor() {
+    if !is_root() {
+        return;
+    }
+    let tar = Tar::new()
+        .pax(&[("mtime", b"5")])
+        .dir("a/b")
+        .dir("c/b")
+        .symlink("a", "c")
+        .dir("d/b")
+        .symlink("d", "/");
+    let mut bench = Bench::new();
+    let root = bench.layer(tar).unwrap();
+    assert_eq!(std::fs::metadata(root.join("c/b")).unwrap().mtime(), 1000);
+    assert_eq!(std::fs::read_link(root.join("d")).unwrap(), Path::new("/"));
+}
+
+#[test]
 fn symlinks_lead_nowhere_but_into_the_layer() {
     if !is_root() {
         return;
@@ -351,4 +369,57 @@ fn sparse_files_have_their_holes() {
         root
     };
     assert!(!root.exists());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Whatever the archives say, in whatever order: nothing beside the layers changes, and the
+    /// only failures are refusals.
+    #[test]
+    fn nothing_gets_out(entries in proptest::collection::vec(entry(), 1..24), cut in 0usize..24) {
+        if !is_root() {
+            return Ok(());
+        }
+        let mut bench = Bench::new();
+        let top = bench.dir.path().display().to_string();
+        let (lower, upper) = entries.split_at(cut.min(entries.len()));
+        for layer in [lower, upper] {
+            let tar = layer.iter().fold(Tar::new(), |tar, (flag, name, target)| {
+                tar.add(*flag, name, &target.replace('@', &top), b"")
+            });
+            if let Err(error) = bench.layer(tar) {
+                proptest::prop_assert_eq!(error.kind(), ErrorKind::InvalidData, "{}", error);
+            }
+        }
+        let mut names: Vec<_> =
+            std::fs::read_dir(&top).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        proptest::prop_assert_eq!(names, ["0", "1", "outside"]);
+        let outside = std::fs::metadata(bench.dir.path().join("outside")).unwrap();
+        proptest::prop_assert_eq!((outside.nlink(), outside.mode() & 0o777), (1, 0o644));
+    }
+}
+
+/// A member whose names meet often: `@` is the directory that holds the layers.
+fn entry() -> impl proptest::strategy::Strategy<Value = (u8, String, String)> {
+    use proptest::prelude::*;
+    let component = prop_oneof![
+        5 => "[abc]",
+        1 => Just("..".to_owned()),
+        1 => "\\.wh\\.[abc]",
+        1 => Just(".wh..wh..opq".to_owned()),
+        1 => Just("outside".to_owned()),
+    ];
+    let name = proptest::collection::vec(component, 1..4).prop_map(|name| name.join("/"));
+    let target = prop_oneof![
+        "[abc](/[abc])?",
+        Just("/".to_owned()),
+        Just("@/outside".to_owned()),
+        Just("@".to_owned()),
+        Just("..".to_owned()),
+        Just("../../..".to_owned()),
+        Just("../outside".to_owned()),
+    ];
+    (proptest::sample::select(&b"0125"[..]), name, target)
 }
