@@ -23,6 +23,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::sys::path;
 use crate::{Error, ErrorKind, Result};
 
 /// The version of the layout on disk that this code reads and writes.
@@ -84,7 +85,7 @@ impl Store {
         fs::DirBuilder::new().mode(0o700).create(&directory).map_err(failed)?;
         let owned = Owned { owner, directory };
         let lock = create_locked(&owned.directory.join("lock")).map_err(|error| {
-            let _ = fs::remove_dir_all(&owned.directory);
+            let _ = path::remove_path(&owned.directory);
             failed(error)
         })?;
         Ok((owned, lock))
@@ -108,7 +109,7 @@ impl Store {
             let groups = fs::read_to_string(directory.join("groups")).unwrap_or_default();
             let groups: Vec<PathBuf> = groups.lines().map(PathBuf::from).collect();
             if remove_groups(&groups).is_ok() {
-                let _ = fs::remove_dir_all(&directory);
+                let _ = path::remove_path(&directory);
             }
         }
         Ok(())

@@ -28,7 +28,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/skep-images.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-mmdebstrap --quiet --variant=minbase --include=python3-minimal bookworm "$work/base.tar"
+mmdebstrap --quiet --variant=minbase --include=python3 bookworm "$work/base.tar"
 
 # The upper layer, written entry by entry: tools that compare trees never write an opaque mark.
 python3 - "$work/upper.tar" <<'PYTHON'

@@ -9,8 +9,10 @@ mod exit;
 mod prepare;
 mod pump;
 mod root;
+mod roots;
 pub(crate) mod seat;
 mod stdio;
+mod workspace;
 
 pub use child::Child;
 pub use command::{Command, Output};

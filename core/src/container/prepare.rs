@@ -2,17 +2,16 @@
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use oci_spec::runtime::Spec;
 
 use super::root::Root;
-use crate::image::Lease;
+use super::roots::MountedRoot;
+use super::seat::Seat;
+use crate::image::{Lease, RunConfig};
 use crate::process::compile::{Surroundings, compile};
 use crate::process::plan::{Input, Plan};
-use crate::rootfs::overlay;
 use crate::spec::capability;
 use crate::spec::config::ImageDefaults;
 use crate::spec::mount::MountOptions;
@@ -20,91 +19,46 @@ use crate::spec::seccomp::{self, Arch, Filter};
 use crate::sys::mount;
 use crate::{Error, ErrorKind, Result};
 
-/// A container's directory in the store: removed with this.
-#[derive(Debug)]
-pub(super) struct Workspace(PathBuf);
-
-impl Workspace {
-    /// Makes `upper` and `work` in `owner`'s directory. The upper one looks like `lower`: its mode
-    /// and owner are those of the container's root directory.
-    fn new(owner: &Path, id: &str, lower: &Path) -> Result<Workspace> {
-        let subject = || lower.display().to_string();
-        let like =
-            fs::metadata(lower).map_err(|error| Error::os("use as root", subject(), error))?;
-        let path = owner.join(id);
-        let failed = |error| Error::os("make a directory for", format!("container {id}"), error);
-        let directory = fs::DirBuilder::new();
-        directory.create(&path).map_err(failed)?;
-        let workspace = Workspace(path);
-        fs::DirBuilder::new().mode(0o700).create(workspace.work()).map_err(failed)?;
-        let upper = workspace.upper();
-        fs::DirBuilder::new().mode(0o755).create(&upper).map_err(failed)?;
-        // Explicitly: the host's umask is not ours to rely on.
-        let mode = fs::Permissions::from_mode(like.mode() & 0o7777);
-        fs::set_permissions(&upper, mode).map_err(failed)?;
-        if (like.uid(), like.gid()) != (0, 0) {
-            std::os::unix::fs::chown(&upper, Some(like.uid()), Some(like.gid())).map_err(failed)?;
-        }
-        Ok(workspace)
-    }
-
-    fn upper(&self) -> PathBuf {
-        self.0.join("upper")
-    }
-
-    fn work(&self) -> PathBuf {
-        self.0.join("work")
-    }
-
-    /// Removes the directory with all that the container has written.
-    pub(super) fn remove(self) -> Result<()> {
-        let result = fs::remove_dir_all(&self.0);
-        let subject = self.0.display().to_string();
-        std::mem::forget(self);
-        result.map_err(|error| Error::os("remove", subject, error))
-    }
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A mounted root file system, and what keeps it there.
+/// A root file system that is ready, and what keeps it there.
 pub(super) struct Prepared {
+    /// The container's own mount of it.
     pub(super) mount: OwnedFd,
-    pub(super) workspace: Workspace,
-    pub(super) lease: Option<Lease>,
+    pub(super) root: MountedRoot,
+    pub(super) lease: Option<Arc<Lease>>,
 }
 
-/// Mounts `root` with a writable layer in `owner`'s directory.
-pub(super) fn root(root: &Root, owner: &Path, id: &str) -> Result<Prepared> {
+/// Makes `root` ready at `seat`.
+pub(super) fn root(root: &Root, seat: &Seat, id: &str) -> Result<Prepared> {
     let (layers, lease) = match root {
         // Leased before its layers are looked at, so that none is removed in between.
         Root::Image(image) => {
-            let lease = image.lease()?;
+            let lease = seat.lease(image)?;
             (image.layers()?, Some(lease))
         }
         Root::Directory(path) => (vec![path.clone()], None),
     };
-    let top = layers.last().cloned().unwrap_or_default();
-    let workspace = Workspace::new(owner, id, &top)?;
-    let (upper, work) = (workspace.upper(), workspace.work());
-    let mount = overlay::mount(&layers, overlay::Writable { upper: &upper, work: &work })?;
-    Ok(Prepared { mount, workspace, lease })
+    let mut root = seat.roots.take(&layers, lease.is_some(), &seat.owned.directory, id)?;
+    Ok(Prepared { mount: root.for_container()?, root, lease })
 }
 
 /// What the image says about how it is run; nothing for a directory.
 pub(super) fn defaults(root: &Root) -> ImageDefaults {
     match root {
-        Root::Image(image) => image_defaults(image),
+        Root::Image(image) => image_defaults(&image.config().config),
         Root::Directory(_) => ImageDefaults::default(),
     }
 }
 
-fn image_defaults(_image: &crate::image::Image) -> ImageDefaults {
-    ImageDefaults::default()
+fn image_defaults(config: &RunConfig) -> ImageDefaults {
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    ImageDefaults {
+        entrypoint: config.entrypoint.clone().unwrap_or_default(),
+        cmd: config.cmd.clone().unwrap_or_default(),
+        env: config.env.clone(),
+        working_directory: given(&config.working_dir),
+        user: given(&config.user),
+        stop_signal: config.stop_signal.clone(),
+    }
 }
 
 /// A plan with the file descriptors that it wants, but those of the caller.
@@ -130,6 +84,11 @@ impl Compiled {
             ..Surroundings::default()
         };
         Ok(Compiled { plan: compile(spec, &around)?, binds })
+    }
+
+    /// Whether nothing of the host is visible inside.
+    pub(super) fn binds_nothing(&self) -> bool {
+        self.binds.is_empty()
     }
 
     /// The file descriptors of the plan's inputs, in its order.

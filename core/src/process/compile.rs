@@ -11,10 +11,11 @@ use std::ffi::CString;
 use std::path::Path;
 
 use nix::libc;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, PosixRlimitType, Process, Spec};
 
 use super::plan::{FsOption, Input, Operation, Plan};
 use crate::spec::capability;
+use crate::spec::config::DEFAULT_PATH;
 use crate::spec::mount::MountOptions;
 use crate::sys::mount::attribute;
 use crate::{Error, ErrorKind, Result};
@@ -79,10 +80,6 @@ struct Compiler<'a> {
     made: HashSet<String>,
 }
 
-/// Where the command is looked for if the environment has no PATH: docker's default.
-pub(crate) const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 impl Compiler<'_> {
     fn refuse_unsupported(&self) -> Result<()> {
         let hooks = self.spec.hooks().as_ref().is_some_and(|hooks| {
@@ -126,6 +123,9 @@ impl Compiler<'_> {
                 None if kind == LinuxNamespaceType::Pid => {
                     self.plan.clone_flags |= libc::CLONE_NEWPID as u64;
                 }
+                None if kind == LinuxNamespaceType::Network => {
+                    self.plan.clone_flags |= libc::CLONE_NEWNET as u64;
+                }
                 None => unshare |= new_namespace(kind)?,
                 Some(_) if kind == LinuxNamespaceType::Pid || kind == LinuxNamespaceType::User => {
                     return Err(unsupported("linux.namespaces with a path to a pid or user one"));
@@ -141,9 +141,6 @@ impl Compiler<'_> {
         }
         self.plan.push(Operation::Unshare { flags: unshare as u32 });
         self.plan.push(Operation::SessionKeyring);
-        if unshare & libc::CLONE_NEWNET != 0 {
-            self.plan.push(Operation::LinkUp { name: "lo" });
-        }
         Ok(())
     }
 
@@ -303,10 +300,10 @@ impl Compiler<'_> {
 
     fn limits(&mut self) -> Result<()> {
         for limit in self.process.rlimits().iter().flatten() {
-            let resource = limit.typ() as u32;
+            let resource = resource_number(limit.typ());
             let (soft, hard) = (limit.soft(), limit.hard());
             if soft > hard {
-                let subject = format!("rlimit {}", super::flags::Resource(resource));
+                let subject = format!("rlimit {}", crate::spec::flags::Resource(resource));
                 return Err(Error::new(ErrorKind::InvalidInput, "set", subject)
                     .cause(format!("the soft limit {soft} is above the hard limit {hard}")));
             }
@@ -397,13 +394,17 @@ impl Compiler<'_> {
     }
 }
 
+/// The kernel's `RLIMIT_*`, in whose order oci-spec lists its own; a test compares them.
+fn resource_number(resource: PosixRlimitType) -> u32 {
+    resource as u32
+}
+
 fn new_namespace(kind: LinuxNamespaceType) -> Result<libc::c_int> {
     Ok(match kind {
         LinuxNamespaceType::Mount => libc::CLONE_NEWNS,
         LinuxNamespaceType::Cgroup => libc::CLONE_NEWCGROUP,
         LinuxNamespaceType::Uts => libc::CLONE_NEWUTS,
         LinuxNamespaceType::Ipc => libc::CLONE_NEWIPC,
-        LinuxNamespaceType::Network => libc::CLONE_NEWNET,
         other => return Err(unsupported(&format!("linux.namespaces: {other}"))),
     })
 }
@@ -433,3 +434,6 @@ fn unsupported(field: &str) -> Error {
         .cause("skep does not implement it yet")
         .fix("leave it out")
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::keeper::lost;
 use super::plan::{Operation, Plan};
-use super::protocol::{Exit, OP_CLONE, Report, Signal};
 use crate::sys::message;
+use crate::sys::protocol::{Exit, OP_CLONE, Report, Signal};
 use crate::{Error, ErrorKind, Result};
 
 /// A started process: two sockets, one of which closes at its exec. Dropping it kills it.
@@ -152,7 +152,7 @@ fn explain_clone(errno: std::io::Error) -> Error {
         Some(libc::EAGAIN | libc::ENOMEM) => "check RLIMIT_NPROC, pids limits and free memory",
         Some(libc::EMFILE) => "raise the hard limit of open files (RLIMIT_NOFILE)",
         Some(libc::EPERM) => "run as root: skep does not run rootless yet",
-        _ => "see doctor()",
+        _ => return Error::os("start", "a process in new namespaces", errno),
     };
     Error::os("start", "a process in new namespaces", errno).fix(fix)
 }

@@ -9,6 +9,11 @@ pub(crate) mod mount;
 pub(crate) mod path;
 pub(crate) mod sigpipe;
 
+/// What the library and the keeper say to each other.
+#[path = "../../keeper/protocol.rs"]
+#[allow(dead_code, missing_docs, unreachable_pub)]
+pub(crate) mod protocol;
+
 /// The bare system call instruction, shared with the keeper.
 #[allow(unsafe_code, dead_code, missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn)]
 #[cfg_attr(target_arch = "x86_64", path = "../../keeper/arch/x86_64.rs")]

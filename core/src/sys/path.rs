@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
@@ -28,6 +29,19 @@ pub(crate) fn open_beneath(dir: BorrowedFd<'_>, path: impl Arg, flags: OFlags) -
             }
         }
     })
+}
+
+/// [`remove_tree`] of a path that ends in a name; nothing there is well.
+pub(crate) fn remove_path(path: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::INVAL);
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(parent, flags, Mode::empty()) {
+        Ok(parent) => remove_tree(parent.as_fd(), name),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Removes `name` in `parent` and, if it is a directory, everything below it.
