@@ -364,9 +364,13 @@ pub(crate) fn read_error(error: io::Error, subject: &str) -> Error {
     if error.raw_os_error().is_some() {
         return Error::os("read", subject, error);
     }
-    let truncated = error.kind() == io::ErrorKind::UnexpectedEof;
+    let kind = error.kind();
     let invalid = Error::new(ErrorKind::InvalidData, "read", subject).with_source(error);
-    if truncated { invalid.cause("it is truncated") } else { invalid }
+    match kind {
+        io::ErrorKind::UnexpectedEof => invalid.cause("it is truncated"),
+        io::ErrorKind::Unsupported => invalid.with_kind(ErrorKind::Unsupported),
+        _ => invalid,
+    }
 }
 
 fn until_nul(mut name: Vec<u8>) -> Vec<u8> {
