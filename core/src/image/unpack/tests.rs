@@ -371,6 +371,48 @@ fn sparse_files_have_their_holes() {
     assert!(!root.exists());
 }
 
+/// GNU tar itself, in the four forms it has: more segments than two extended headers take.
+#[test]
+fn sparse_files_of_gnu_tar_are_read() {
+    use std::os::unix::fs::FileExt;
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+    let file = std::fs::File::create(dir.path().join("holes")).unwrap();
+    for i in 0..60u64 {
+        file.write_all_at(&[i as u8 + 1; 5000], i * 65_536).unwrap();
+    }
+    file.set_len(60 * 65_536).unwrap();
+    std::fs::write(dir.path().join("after"), "after").unwrap();
+    let expected = std::fs::read(dir.path().join("holes")).unwrap();
+    for format in [
+        &["--format=gnu"][..],
+        &["--format=pax", "--sparse-version=0.0"],
+        &["--format=pax", "--sparse-version=0.1"],
+        &["--format=pax", "--sparse-version=1.0"],
+    ] {
+        let output = std::process::Command::new("tar")
+            .args(["-c", "--sparse", "-C"])
+            .arg(dir.path())
+            .args(format)
+            .args(["holes", "after"])
+            .output();
+        let Ok(output) = output else {
+            eprintln!("skipped: no tar");
+            return;
+        };
+        // Small enough only if it was written as sparse.
+        assert!(output.status.success() && output.stdout.len() < 1 << 20, "{format:?}");
+        let mut bench = Bench::new();
+        let root = bench.layer(Tar(output.stdout)).unwrap();
+        assert!(std::fs::read(root.join("holes")).unwrap() == expected, "{format:?}");
+        assert_eq!(read(&root.join("after")).unwrap(), "after", "{format:?}");
+        let blocks = std::fs::metadata(root.join("holes")).unwrap().blocks();
+        assert!(blocks * 512 < 1 << 20, "{format:?}: {blocks} blocks");
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
 
