@@ -124,6 +124,8 @@ fn unpack_entry<R: std::io::Read>(
         }
         Kind::Fifo => special(tree, &parent, name, entry, FileType::Fifo),
         Kind::BlockDevice => special(tree, &parent, name, entry, FileType::BlockDevice),
+        // Overlayfs takes it for a whiteout, whoever made it.
+        Kind::CharacterDevice if entry.device == (0, 0) => tree.cut_name(&parent, name),
         Kind::CharacterDevice => special(tree, &parent, name, entry, FileType::CharacterDevice),
     }
 }

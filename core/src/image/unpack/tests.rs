@@ -118,6 +118,7 @@ fn whiteouts_hide_the_lower_layers_only() {
         .file("kept", b"1")
         .file(".wh.kept", b"")
         .file(".wh.late", b"")
+        .add(b'3', "device", "", b"")
         .file("late", b"2")
         .dir("d")
         .file("d/new", b"")
@@ -128,7 +129,7 @@ fn whiteouts_hide_the_lower_layers_only() {
         .file(".wh.reverse", b"")
         .file(".wh..wh.plnk", b"");
     let root = bench.layer(tar).unwrap();
-    assert!(is_whiteout(&root.join("gone")));
+    assert!(is_whiteout(&root.join("gone")) && is_whiteout(&root.join("device")));
     assert_eq!(read(&root.join("kept")).unwrap(), "1");
     assert_eq!(read(&root.join("late")).unwrap(), "2");
     assert!(is_opaque(&root.join("d")) && root.join("d/new").exists());
@@ -136,7 +137,7 @@ fn whiteouts_hide_the_lower_layers_only() {
     let mut names: Vec<_> =
         std::fs::read_dir(&root).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["both", "d", "gone", "kept", "late", "reverse"]);
+    assert_eq!(names, ["both", "d", "device", "gone", "kept", "late", "reverse"]);
 }
 
 #[test]
