@@ -56,7 +56,12 @@ impl<R: Read> Decoder<R> {
         let mut input = BufReader::with_capacity(BUFFER, input);
         // A short first read is possible (a pipe) and would hide the magic number; files, which
         // is all there is today, give it at once.
-        Ok(match Compression::of(input.fill_buf()?) {
+        let start = input.fill_buf()?;
+        if start.starts_with(b"\xfd7zXZ\0") || start.starts_with(b"BZh") {
+            let cause = "it is compressed by xz or bzip2, and only gzip and zstd are supported";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, cause));
+        }
+        Ok(match Compression::of(start) {
             Compression::Plain => Decoder::Plain(input),
             // Several members in a row are one stream (RFC 1952 section 2.2; pigz, stargz).
             Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(input))),

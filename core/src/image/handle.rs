@@ -90,7 +90,7 @@ impl Image {
 
     /// The directories of its unpacked layers, bottom first; what is missing is unpacked.
     ///
-    /// After the first success on this handle and its clones there is no system call. Hold a
+    /// Their size is bounded by the disk only. After the first success on this handle and its clones there is no system call. Hold a
     /// [`lease`](Self::lease), or another process may remove the layers.
     ///
     /// # Errors

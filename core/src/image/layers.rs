@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
@@ -82,8 +83,7 @@ impl Images {
         let file = File::open(self.layout.blob_path(&blob.digest)).map_err(failed)?;
         let decoder = Decoder::new(HashReader::new(file)).map_err(|e| read_error(e, &subject))?;
         let mut archive = Archive::new(HashReader::new(decoder), &*subject);
-        let unpacked = unpack(&mut archive, std::os::fd::AsFd::as_fd(&root), lowers, &subject);
-        unpacked?;
+        unpack(&mut archive, root.as_fd(), lowers, &subject)?;
         let (hasher, _) = archive.finish()?;
         verify(hasher, blob, meta.diff_id, &subject)?;
         let json = serde_json::to_vec(meta).map_err(|e| failed(e.into()))?;

@@ -141,6 +141,15 @@ fn tags_move_and_the_last_removal_takes_everything() {
 }
 
 #[test]
+fn handles_go_to_any_thread() {
+    fn assert<T: Send + Sync + Clone>() {}
+    assert::<Images>();
+    assert::<Image>();
+    fn assert_lease<T: Send + Sync>() {}
+    assert_lease::<Lease>();
+}
+
+#[test]
 fn a_lease_keeps_an_image() {
     let store = Store::new();
     let path = store.file("app.tar", &archive(&["app:1", "app:2"]));
@@ -235,6 +244,7 @@ fn archives_that_do_not_hold_what_they_say_are_refused() {
     for (what, bytes, kind) in [
         ("garbage", vec![b'x'; 4096], ErrorKind::InvalidData),
         ("empty file", Vec::new(), ErrorKind::InvalidData),
+        ("xz", b"\xfd7zXZ\0\0\x04".to_vec(), ErrorKind::Unsupported),
         ("empty archive", Tar::new().end(), ErrorKind::InvalidData),
         ("a root file system", layers().remove(0), ErrorKind::InvalidData),
         ("no images", manifest("[]"), ErrorKind::InvalidData),

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::super::compression::Decoder;
-use super::super::layout::{StagedBlob, Staging};
-use super::super::tar::{Archive, Kind, read_error};
 use super::Source;
+use crate::image::compression::Decoder;
+use crate::image::layout::{StagedBlob, Staging};
+use crate::image::tar::{Archive, Kind, read_error};
 use crate::{Error, ErrorKind, Result};
 
 /// Far more than the layers of all images anyone saves at once.
@@ -100,10 +100,7 @@ impl<R: Read> Read for Data<'_, R> {
             filled += piece.len();
             Ok(())
         });
-        copied.map_err(|error| match error.errno() {
-            Some(errno) => io::Error::from_raw_os_error(errno),
-            None => io::Error::new(io::ErrorKind::UnexpectedEof, error),
-        })?;
+        copied.map_err(io::Error::other::<Error>)?;
         self.left -= n as u64;
         Ok(n)
     }

@@ -7,13 +7,13 @@
 
 use serde::Deserialize;
 
-use super::super::compression::Compression;
-use super::super::config::ImageConfig;
-use super::super::digest::Digest;
-use super::super::layout::{StagedBlob, Staging};
-use super::super::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST, parse_document};
-use super::super::store::taggable;
 use super::{Candidate, Source, document, missing, read_staged};
+use crate::image::compression::Compression;
+use crate::image::config::ImageConfig;
+use crate::image::digest::Digest;
+use crate::image::layout::{StagedBlob, Staging};
+use crate::image::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST, parse_document};
+use crate::image::store::taggable;
 use crate::{Error, ErrorKind, Result};
 
 /// One image of `manifest.json`.

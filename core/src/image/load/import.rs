@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::super::compression::{Compression, Decoder};
-use super::super::config::{History, ImageConfig, RootFs};
-use super::super::digest::{Digest, HashReader};
-use super::super::handle::Image;
-use super::super::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST, host_architecture};
-use super::super::store::{Images, taggable};
-use super::super::tar::{Archive, read_error};
 use super::docker::finish;
 use super::no_image;
+use crate::image::compression::{Compression, Decoder};
+use crate::image::config::{History, ImageConfig, RootFs};
+use crate::image::digest::{Digest, HashReader};
+use crate::image::handle::Image;
+use crate::image::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST, host_architecture};
+use crate::image::store::{Images, taggable};
+use crate::image::tar::{Archive, read_error};
 use crate::{Error, ErrorKind, Result};
 
 impl Images {

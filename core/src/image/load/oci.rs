@@ -10,13 +10,13 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::super::config::ImageConfig;
-use super::super::layout::{StagedBlob, Staging, check_blob};
-use super::super::manifest::{
+use super::{Candidate, Source, document, missing, read_staged};
+use crate::image::config::ImageConfig;
+use crate::image::layout::{StagedBlob, Staging, check_blob};
+use crate::image::manifest::{
     Descriptor, Index, Platform, REF_NAME, choose_for_host, is_index, is_manifest, resolve,
 };
-use super::super::store::reference_of;
-use super::{Candidate, Source, document, missing, read_staged};
+use crate::image::store::reference_of;
 use crate::sys::path::open_beneath;
 use crate::{Error, ErrorKind, Result};
 
@@ -116,7 +116,7 @@ impl Source for Directory<'_> {
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::XDEV | Errno::LOOP) => {
                 return Err(Error::new(ErrorKind::InvalidData, "load image from", &*self.subject)
-                    .cause(format!("{name} leads out of it")));
+                    .cause(format!("{name} is or is behind a symlink")));
             }
             Err(errno) => return Err(Error::os("open", format!("{}/{name}", self.subject), errno)),
         };

@@ -116,20 +116,20 @@ impl<R: Read> Archive<R> {
     }
 
     /// Hands the current entry's next `length` bytes to `sink`, piece by piece.
-    pub(crate) fn copy(
+    pub(crate) fn copy<E: From<Error>>(
         &mut self,
         length: u64,
-        mut sink: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
+        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         if length > self.data {
-            return Err(self.invalid("an entry has less data than announced"));
+            return Err(self.invalid("an entry has less data than announced").into());
         }
         let mut left = length;
         while left > 0 {
             let buffered = match self.input.fill_buf() {
-                Ok([]) => return Err(self.truncated()),
+                Ok([]) => return Err(self.invalid("it is truncated").into()),
                 Ok(buffered) => buffered,
-                Err(error) => return Err(read_error(error, &self.subject)),
+                Err(error) => return Err(read_error(error, &self.subject).into()),
             };
             let n = buffered.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             sink(&buffered[..n])?;
@@ -237,7 +237,7 @@ impl<R: Read> Archive<R> {
                 if let Ok(false) = result {
                     result = map.feed(piece);
                 }
-                Ok(())
+                Ok::<_, Error>(())
             })?;
         }
         result.map_err(|cause| self.invalid(cause))?;
@@ -249,9 +249,9 @@ impl<R: Read> Archive<R> {
         if self.ended {
             return Ok(None);
         }
-        self.copy(self.data, |_| Ok(()))?;
+        self.copy(self.data, |_| Ok::<_, Error>(()))?;
         self.data = std::mem::take(&mut self.padding);
-        self.copy(self.data, |_| Ok(()))?;
+        self.copy(self.data, |_| Ok::<_, Error>(()))?;
         let at_end = self.input.fill_buf().map(<[u8]>::is_empty);
         if at_end.map_err(|error| read_error(error, &self.subject))? {
             self.ended = true;
@@ -282,7 +282,7 @@ impl<R: Read> Archive<R> {
         let mut bytes = Vec::new();
         self.copy(size, |piece| {
             bytes.extend_from_slice(piece);
-            Ok(())
+            Ok::<_, Error>(())
         })?;
         Ok(bytes)
     }
@@ -351,21 +351,26 @@ impl<R: Read> Archive<R> {
     fn invalid(&self, cause: impl Into<std::borrow::Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::InvalidData, "read", &*self.subject).cause(cause)
     }
-
-    fn truncated(&self) -> Error {
-        self.invalid("it is truncated")
-    }
 }
 
 /// The error for a failed read of foreign bytes: decompressors report malformed input without an
 /// errno.
 pub(crate) fn read_error(error: io::Error, subject: &str) -> Error {
+    // An archive within an archive: the inner reader said already what is wrong.
+    let error = match error.downcast::<Error>() {
+        Ok(error) => return error,
+        Err(error) => error,
+    };
     if error.raw_os_error().is_some() {
         return Error::os("read", subject, error);
     }
-    let truncated = error.kind() == io::ErrorKind::UnexpectedEof;
-    let error_ = Error::new(ErrorKind::InvalidData, "read", subject).with_source(error);
-    if truncated { error_.cause("it is truncated") } else { error_ }
+    let kind = error.kind();
+    let invalid = Error::new(ErrorKind::InvalidData, "read", subject).with_source(error);
+    match kind {
+        io::ErrorKind::UnexpectedEof => invalid.cause("it is truncated"),
+        io::ErrorKind::Unsupported => invalid.with_kind(ErrorKind::Unsupported),
+        _ => invalid,
+    }
 }
 
 fn until_nul(mut name: Vec<u8>) -> Vec<u8> {

@@ -11,7 +11,7 @@ fn entries(bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>> {
         let mut data = Vec::new();
         archive.copy(archive.data, |piece| {
             data.extend_from_slice(piece);
-            Ok(())
+            Ok::<_, Error>(())
         })?;
         entries.push((entry, data));
     }

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::super::tar::{Entry, Time};
 use super::Outcome;
+use crate::image::tar::{Entry, Time};
 
 /// The kernel's bound for a list of xattr names and for a value, 64 KiB each.
 const MAX_XATTR: usize = 64 << 10;

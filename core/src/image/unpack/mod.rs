@@ -45,6 +45,12 @@ impl From<Errno> for Reason {
     }
 }
 
+impl From<Error> for Reason {
+    fn from(error: Error) -> Self {
+        Reason::Archive(error)
+    }
+}
+
 /// Unpacks `archive` into the empty directory `root`, whose mode and owner become the layer's
 /// root's. `lowers` are the layers below, complete; `subject` names the layer in errors.
 ///
@@ -118,6 +124,8 @@ fn unpack_entry<R: std::io::Read>(
         }
         Kind::Fifo => special(tree, &parent, name, entry, FileType::Fifo),
         Kind::BlockDevice => special(tree, &parent, name, entry, FileType::BlockDevice),
+        // Overlayfs takes it for a whiteout, whoever made it.
+        Kind::CharacterDevice if entry.device == (0, 0) => tree.cut_name(&parent, name),
         Kind::CharacterDevice => special(tree, &parent, name, entry, FileType::CharacterDevice),
     }
 }
@@ -164,15 +172,13 @@ fn file<R: std::io::Read>(
     let file = tree.place(parent, name, create)?;
     match &entry.segments {
         None => {
-            archive.copy(entry.size, |piece| write_all(&file, piece)).map_err(Reason::Archive)?;
+            archive.copy(entry.size, |piece| write_all(&file, piece))?;
         }
         Some(segments) => {
             rustix::fs::ftruncate(&file, entry.size)?;
             for segment in segments {
                 rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(segment.offset))?;
-                archive
-                    .copy(segment.length, |piece| write_all(&file, piece))
-                    .map_err(Reason::Archive)?;
+                archive.copy(segment.length, |piece| write_all(&file, piece))?;
             }
         }
     }
@@ -187,12 +193,12 @@ fn create(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
-fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<()> {
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Outcome<()> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {
             Ok(n) => bytes = &bytes[n..],
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::os("write", "a file of a layer", errno)),
+            Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())

@@ -118,6 +118,7 @@ fn whiteouts_hide_the_lower_layers_only() {
         .file("kept", b"1")
         .file(".wh.kept", b"")
         .file(".wh.late", b"")
+        .add(b'3', "device", "", b"")
         .file("late", b"2")
         .dir("d")
         .file("d/new", b"")
@@ -128,7 +129,7 @@ fn whiteouts_hide_the_lower_layers_only() {
         .file(".wh.reverse", b"")
         .file(".wh..wh.plnk", b"");
     let root = bench.layer(tar).unwrap();
-    assert!(is_whiteout(&root.join("gone")));
+    assert!(is_whiteout(&root.join("gone")) && is_whiteout(&root.join("device")));
     assert_eq!(read(&root.join("kept")).unwrap(), "1");
     assert_eq!(read(&root.join("late")).unwrap(), "2");
     assert!(is_opaque(&root.join("d")) && root.join("d/new").exists());
@@ -136,7 +137,7 @@ fn whiteouts_hide_the_lower_layers_only() {
     let mut names: Vec<_> =
         std::fs::read_dir(&root).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["both", "d", "gone", "kept", "late", "reverse"]);
+    assert_eq!(names, ["both", "d", "device", "gone", "kept", "late", "reverse"]);
 }
 
 #[test]
@@ -265,6 +266,24 @@ fn the_last_entry_of_a_name_counts() {
 }
 
 #[test]
+fn a_replaced_directory_is_not_dated_through_its_successor() {
+    if !is_root() {
+        return;
+    }
+    let tar = Tar::new()
+        .pax(&[("mtime", b"5")])
+        .dir("a/b")
+        .dir("c/b")
+        .symlink("a", "c")
+        .dir("d/b")
+        .symlink("d", "/");
+    let mut bench = Bench::new();
+    let root = bench.layer(tar).unwrap();
+    assert_eq!(std::fs::metadata(root.join("c/b")).unwrap().mtime(), 1000);
+    assert_eq!(std::fs::read_link(root.join("d")).unwrap(), Path::new("/"));
+}
+
+#[test]
 fn symlinks_lead_nowhere_but_into_the_layer() {
     if !is_root() {
         return;
@@ -351,4 +370,99 @@ fn sparse_files_have_their_holes() {
         root
     };
     assert!(!root.exists());
+}
+
+/// GNU tar itself, in the four forms it has: more segments than two extended headers take.
+#[test]
+fn sparse_files_of_gnu_tar_are_read() {
+    use std::os::unix::fs::FileExt;
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+    let file = std::fs::File::create(dir.path().join("holes")).unwrap();
+    for i in 0..60u64 {
+        file.write_all_at(&[i as u8 + 1; 5000], i * 65_536).unwrap();
+    }
+    file.set_len(60 * 65_536).unwrap();
+    std::fs::write(dir.path().join("after"), "after").unwrap();
+    let expected = std::fs::read(dir.path().join("holes")).unwrap();
+    for format in [
+        &["--format=gnu"][..],
+        &["--format=pax", "--sparse-version=0.0"],
+        &["--format=pax", "--sparse-version=0.1"],
+        &["--format=pax", "--sparse-version=1.0"],
+    ] {
+        let output = std::process::Command::new("tar")
+            .args(["-c", "--sparse", "-C"])
+            .arg(dir.path())
+            .args(format)
+            .args(["holes", "after"])
+            .output();
+        let Ok(output) = output else {
+            eprintln!("skipped: no tar");
+            return;
+        };
+        // Small enough only if it was written as sparse.
+        assert!(output.status.success() && output.stdout.len() < 1 << 20, "{format:?}");
+        let mut bench = Bench::new();
+        let root = bench.layer(Tar(output.stdout)).unwrap();
+        assert!(std::fs::read(root.join("holes")).unwrap() == expected, "{format:?}");
+        assert_eq!(read(&root.join("after")).unwrap(), "after", "{format:?}");
+        let blocks = std::fs::metadata(root.join("holes")).unwrap().blocks();
+        assert!(blocks * 512 < 1 << 20, "{format:?}: {blocks} blocks");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Whatever the archives say, in whatever order: nothing beside the layers changes, and the
+    /// only failures are refusals.
+    #[test]
+    fn nothing_gets_out(entries in proptest::collection::vec(entry(), 1..24), cut in 0usize..24) {
+        if !is_root() {
+            return Ok(());
+        }
+        let mut bench = Bench::new();
+        let top = bench.dir.path().display().to_string();
+        let (lower, upper) = entries.split_at(cut.min(entries.len()));
+        for layer in [lower, upper] {
+            let tar = layer.iter().fold(Tar::new(), |tar, (flag, name, target)| {
+                tar.add(*flag, name, &target.replace('@', &top), b"")
+            });
+            if let Err(error) = bench.layer(tar) {
+                proptest::prop_assert_eq!(error.kind(), ErrorKind::InvalidData, "{}", error);
+            }
+        }
+        let mut names: Vec<_> =
+            std::fs::read_dir(&top).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        proptest::prop_assert_eq!(names, ["0", "1", "outside"]);
+        let outside = std::fs::metadata(bench.dir.path().join("outside")).unwrap();
+        proptest::prop_assert_eq!((outside.nlink(), outside.mode() & 0o777), (1, 0o644));
+    }
+}
+
+/// A member whose names meet often: `@` is the directory that holds the layers.
+fn entry() -> impl proptest::strategy::Strategy<Value = (u8, String, String)> {
+    use proptest::prelude::*;
+    let component = prop_oneof![
+        5 => "[abc]",
+        1 => Just("..".to_owned()),
+        1 => "\\.wh\\.[abc]",
+        1 => Just(".wh..wh..opq".to_owned()),
+        1 => Just("outside".to_owned()),
+    ];
+    let name = proptest::collection::vec(component, 1..4).prop_map(|name| name.join("/"));
+    let target = prop_oneof![
+        "[abc](/[abc])?",
+        Just("/".to_owned()),
+        Just("@/outside".to_owned()),
+        Just("@".to_owned()),
+        Just("..".to_owned()),
+        Just("../../..".to_owned()),
+        Just("../outside".to_owned()),
+    ];
+    (proptest::sample::select(&b"0125"[..]), name, target)
 }
