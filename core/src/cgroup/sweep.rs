@@ -33,11 +33,38 @@ pub fn sweep(directories: &[PathBuf]) -> Result<()> {
     outcome
 }
 
+/// Kills what still runs in groups that were [kept](super::Group::keep), and removes them.
+///
+/// Otherwise as [`sweep`], wherever the groups are: give only what `keep` returned.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn remove(directories: &[PathBuf]) -> Result<()> {
+    let mut outcome = Ok(());
+    for directory in directories {
+        let removed = match split(directory) {
+            Some((above, name)) => clear(directory, above, name),
+            None => Err(refuse(directory, "it is not an absolute path")),
+        };
+        outcome = outcome.and(removed);
+    }
+    outcome
+}
+
 fn sweep_one(directory: &Path) -> Result<()> {
-    let error = |errno: Errno| Error::os("sweep cgroup", directory.display().to_string(), errno);
-    let Some((above, name)) = split(directory) else {
+    let marked = |above: &Path| above.iter().any(|component| component == OsStr::new(MARK));
+    let Some((above, name)) = split(directory).filter(|(above, _)| marked(above)) else {
         return Err(refuse(directory, "it is not an absolute path below a component \"skep\""));
     };
+    clear(directory, above, name)?;
+    if above.ends_with(MARK) {
+        let _ = fs::rmdir(above); // The last owner's sweep removes this as well.
+    }
+    Ok(())
+}
+
+fn clear(directory: &Path, above: &Path, name: &str) -> Result<()> {
+    let error = |errno: Errno| Error::os("sweep cgroup", directory.display().to_string(), errno);
     let parent = match file::open_directory(fs::CWD, above) {
         Err(Errno::NOENT) => return Ok(()),
         parent => parent.map_err(error)?,
@@ -54,21 +81,16 @@ fn sweep_one(directory: &Path) -> Result<()> {
     killed.and(removed).map_err(|errno| match errno {
         Errno::TIMEDOUT => error(Errno::BUSY).cause("a process in it cannot be killed from here"),
         errno => error(errno),
-    })?;
-    if above.ends_with(MARK) {
-        let _ = fs::rmdir(above); // The last owner's sweep removes this as well.
-    }
-    Ok(())
+    })
 }
 
-/// Splits off the last component, if the path is one we may sweep.
+/// Splits off the last component, if the path is absolute and plain.
 fn split(directory: &Path) -> Option<(&Path, &str)> {
     let (parent, name) = (directory.parent()?, directory.file_name()?.to_str()?);
     let mut components = directory.components();
     let plain = components.next() == Some(Component::RootDir)
         && components.all(|component| matches!(component, Component::Normal(_)));
-    let marked = parent.iter().any(|component| component == OsStr::new(MARK));
-    (plain && marked).then_some((parent, name))
+    plain.then_some((parent, name))
 }
 
 fn refuse(directory: &Path, cause: &'static str) -> Error {
@@ -85,8 +107,12 @@ mod tests {
         let split = |path: &'static str| split(Path::new(path));
         assert_eq!(split("/c/memory/skep/1"), Some((Path::new("/c/memory/skep"), "1")));
         assert_eq!(split("/c/a/skep/1/2"), Some((Path::new("/c/a/skep/1"), "2")));
-        for path in ["/c/skep", "/c/skeps/1", "skep/1", "/c/skep/..", "/c/skep/../1", "/", ""] {
+        for path in ["skep/1", "/c/skep/..", "/c/skep/../1", "/", ""] {
             assert_eq!(split(path), None, "{path}");
+        }
+        for path in ["/c/skep", "/c/skeps/1", "skep/1", "/c/skep/..", "/c/skep/../1", "/", ""] {
+            let error = sweep_one(Path::new(path)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path}");
         }
     }
 
