@@ -47,28 +47,31 @@ fn create(root: &Path, id: &str, new: &New) -> Result<Process> {
 }
 
 fn create_in(entry: &Entry, id: &str, bundle: &Bundle, new: &New) -> Result<Process> {
-    let go = entry.make_go()?;
-    let group = format!("skep-oci/{id}");
-    let scratch = &entry.path;
-    let init = bundle.create(Create { go, stdio: stdio()?, group: &group, scratch })?;
-    let recorded = record(entry, bundle, new, &init);
+    let group = bundle.make_group(&format!("skep-oci/{id}"))?;
+    let mut state = State {
+        oci_version: bundle.spec().version().clone(),
+        init: None,
+        bundle: fs::canonicalize(&new.bundle)?,
+        rootfs: bundle.root().into(),
+        created: time::now(),
+        annotations: bundle.spec().annotations().clone().unwrap_or_default(),
+        groups: group.directories(),
+    };
+    // If this process is killed from here on, deleting the container finds what there is of it.
+    entry.save(&state)?;
+    let (go, scratch) = (entry.make_go()?, &entry.path);
+    let init = bundle.create(group, Create { go, stdio: stdio()?, scratch })?;
+    let recorded = record(entry, &mut state, new, &init);
     if recorded.is_err() {
         let _ = init.destroy();
     }
     recorded
 }
 
-fn record(entry: &Entry, bundle: &Bundle, new: &New, init: &Init) -> Result<Process> {
+fn record(entry: &Entry, state: &mut State, new: &New, init: &Init) -> Result<Process> {
     let process = Process::of(init.pid)?;
-    entry.save(&State {
-        oci_version: bundle.spec().version().clone(),
-        init: process,
-        bundle: fs::canonicalize(&new.bundle)?,
-        rootfs: bundle.root().into(),
-        created: time::now(),
-        annotations: bundle.spec().annotations().clone().unwrap_or_default(),
-        groups: init.groups.clone(),
-    })?;
+    state.init = Some(process);
+    entry.save(state)?;
     if let Some(path) = &new.pid_file {
         // Beside and renamed: whoever waits for the file must not read half a number.
         let mut beside = path.clone().into_os_string();
@@ -94,9 +97,11 @@ fn start(root: &Path, id: &str) -> Result<()> {
         Status::Created => entry.give_go(),
         Status::Running => Err("cannot start an already running container".into()),
         Status::Stopped => Err("cannot start a container that has stopped".into()),
-        Status::Creating => Err("cannot start a container whose creation was broken off".into()),
+        Status::Creating => Err(BROKEN_OFF.into()),
     }
 }
+
+const BROKEN_OFF: &str = "the creation of the container was broken off; delete it";
 
 /// What `state` prints: the OCI specification's fields, and runc's.
 #[derive(Serialize)]
@@ -115,12 +120,12 @@ struct Shown<'a> {
 
 fn state(root: &Path, id: &str) -> Result<()> {
     let entry = Entry::open(root, id)?;
-    let state = entry.load()?.ok_or("the creation of the container was broken off; delete it")?;
+    let state = entry.load()?.ok_or(BROKEN_OFF)?;
     let status = entry.status(Some(&state))?;
     let shown = Shown {
         oci_version: &state.oci_version,
         id,
-        pid: if status == Status::Stopped { 0 } else { state.init.pid },
+        pid: state.init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid),
         status,
         bundle: &state.bundle,
         rootfs: &state.rootfs,
@@ -136,17 +141,15 @@ fn state(root: &Path, id: &str) -> Result<()> {
 fn kill(root: &Path, id: &str, signal: &str, all: bool) -> Result<()> {
     let signal = parse_signal(signal)?;
     let entry = Entry::open(root, id)?;
-    let state = entry.load()?;
-    let init = match &state {
-        Some(state) => state.init.open()?,
-        None => None,
-    };
-    match init {
-        Some(init) => rustix::process::pidfd_send_signal(&init, signal)?,
-        None if all => {}
-        None => return Err("container not running".into()),
+    let state = entry.load()?.ok_or(BROKEN_OFF)?;
+    match state.open()? {
+        // All of its processes, also where it has no pid namespace of its own, or only they are left.
+        _ if all && !state.groups.is_empty() => {
+            Ok(skep::cgroup::signal(&state.groups, signal.as_raw())?)
+        }
+        Some(init) => Ok(rustix::process::pidfd_send_signal(&init, signal)?),
+        None => Err("container not running".into()),
     }
-    Ok(())
 }
 
 /// A number, or a name with or without its SIG.
@@ -175,7 +178,7 @@ fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
         return Err(format!("cannot delete container {id} that is not stopped: running").into());
     }
     if let Some(state) = &state {
-        if let Some(init) = state.init.open()? {
+        if let Some(init) = state.open()? {
             let _ = rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL);
             foreground::await_end(&init)?;
         }

@@ -21,7 +21,8 @@ use crate::process::Process;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct State {
     pub(crate) oci_version: String,
-    pub(crate) init: Process,
+    /// The first process, once it stands.
+    pub(crate) init: Option<Process>,
     pub(crate) bundle: PathBuf,
     pub(crate) rootfs: PathBuf,
     pub(crate) created: String,
@@ -30,11 +31,18 @@ pub(crate) struct State {
     pub(crate) groups: Vec<PathBuf>,
 }
 
+impl State {
+    /// A handle of the first process, if there is one that has not ended.
+    pub(crate) fn open(&self) -> Result<Option<OwnedFd>> {
+        self.init.map_or(Ok(None), Process::open)
+    }
+}
+
 /// The words of the OCI specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
-    /// It has been locked by whoever makes it, or that one was killed.
+    /// Whoever was making it was killed: as long as it is being made, its directory is locked.
     Creating,
     Created,
     Running,
@@ -119,8 +127,10 @@ impl Entry {
     }
 
     pub(crate) fn status(&self, state: Option<&State>) -> Result<Status> {
-        let Some(state) = state else { return Ok(Status::Creating) };
-        Ok(match state.init.open()? {
+        let Some(state) = state.filter(|state| state.init.is_some()) else {
+            return Ok(Status::Creating);
+        };
+        Ok(match state.open()? {
             None => Status::Stopped,
             Some(_) if self.go().exists() => Status::Created,
             Some(_) => Status::Running,

@@ -81,6 +81,76 @@ fn a_killed_container_is_stopped() {
 }
 
 #[test]
+fn all_processes_can_be_signalled_at_once() {
+    let sandbox = Sandbox::new();
+    // Without a pid namespace, the end of the first process ends no other.
+    let script = "sleep 1000 & echo $!; trap 'exit 4' TERM; wait; exit 9";
+    sandbox.bundle("c1", &["sh", "-c", script], |config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().remove(0);
+        config["mounts"][0]["options"] = json!(["ro"]);
+    });
+    let (mut out, their_out) = std::io::pipe().unwrap();
+    sandbox.create("c1", Stdio::null(), their_out.into());
+    let init = sandbox.init("c1");
+    sandbox.ok(&["start", "c1"]);
+    let mut second = String::new();
+    while !second.ends_with('\n') {
+        let mut byte = [0];
+        out.read_exact(&mut byte).unwrap();
+        second.push(char::from(byte[0]));
+    }
+    let second = rustix::process::Pid::from_raw(second.trim_end().parse().unwrap()).unwrap();
+    let second = rustix::process::pidfd_open(second, rustix::process::PidfdFlags::empty()).unwrap();
+    sandbox.ok(&["kill", "--all", "c1", "TERM"]);
+    await_end(&init);
+    await_end(&second);
+    sandbox.ok(&["delete", "c1"]);
+}
+
+#[test]
+fn what_a_killed_create_leaves_can_be_deleted() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c1", &["true"], |_| ());
+    // As if it had been killed after the start of the first process and before it wrote that down.
+    let state = sandbox.path().join("state/c1");
+    sandbox.create("c1", Stdio::null(), Stdio::null());
+    let init = sandbox.init("c1");
+    let text = fs::read_to_string(state.join("state.json")).unwrap();
+    let mut broken: serde_json::Value = serde_json::from_str(&text).unwrap();
+    broken["init"] = json!(null);
+    fs::write(state.join("state.json"), broken.to_string()).unwrap();
+
+    let text = "skep-oci: the creation of the container was broken off; delete it";
+    assert_eq!(sandbox.state("c1")["status"], "creating");
+    assert_eq!(sandbox.fails(&["start", "c1"]), text);
+    sandbox.ok(&["delete", "c1"]);
+    await_end(&init);
+    // Nothing is in the way of another attempt.
+    sandbox.ok(&["run", "-b", &bundle.to_string_lossy(), "c1"]);
+}
+
+#[test]
+fn a_tmpfs_that_would_copy_up_nothing_is_mounted() {
+    let sandbox = Sandbox::new();
+    let tmpfs = |destination: &str| {
+        json!({"destination": destination, "type": "tmpfs", "source": "tmpfs",
+               "options": ["nosuid", "tmpcopyup"]})
+    };
+    let script = "grep -c '^[^ ]* /empty tmpfs' /proc/mounts";
+    let bundle = sandbox.bundle("c1", &["sh", "-c", script], |config| {
+        config["mounts"].as_array_mut().unwrap().push(tmpfs("/empty"));
+    });
+    assert_eq!(sandbox.ok(&["run", "-b", &bundle.to_string_lossy(), "c1"]), "1\n");
+    let bundle = sandbox.bundle("c2", &["true"], |config| {
+        config["mounts"].as_array_mut().unwrap().push(tmpfs("/bin"));
+    });
+    let said = sandbox.fails(&["run", "-b", &bundle.to_string_lossy(), "c2"]);
+    let text = "skep-oci: cannot use mount option tmpcopyup for /bin: skep does not implement it \
+                yet; leave it out";
+    assert_eq!(said, text);
+}
+
+#[test]
 fn run_hands_on_the_streams_and_the_exit_code() {
     let sandbox = Sandbox::new();
     let script = "pwd; id; ls /proc/self/fd; cat; echo bad >&2; exit 7";

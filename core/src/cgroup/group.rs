@@ -169,9 +169,14 @@ impl Group {
     /// Leaves the group where it is: returns its directories, for [`remove`](super::remove) by
     /// whoever comes after.
     pub fn keep(mut self) -> Vec<PathBuf> {
-        let directories = self.places().map(|place| place.path.join(&self.name)).collect();
+        let directories = self.directories();
         self.made = 0;
         directories
+    }
+
+    /// The absolute paths of its directories.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.places().map(|place| place.path.join(&self.name)).collect()
     }
 
     /// The v1 hierarchies in which the group exists, by their customary names: `cpu,cpuacct`.

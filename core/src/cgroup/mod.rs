@@ -45,7 +45,7 @@ use std::path::{Component, Path, PathBuf};
 pub use group::{Entry, Group};
 pub use limits::{Bytes, Cpus, Limits, Memory, MemorySwap};
 pub use parent::Parent;
-pub use sweep::{remove, sweep};
+pub use sweep::{remove, signal, sweep};
 pub use usage::{CpuTime, Usage};
 
 use crate::{Error, ErrorKind, Result};

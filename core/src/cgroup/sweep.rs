@@ -1,11 +1,13 @@
 //! Clearing up after an owner that died.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs;
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use super::{MARK, file, tree};
 use crate::{Error, ErrorKind, Result};
@@ -14,6 +16,8 @@ use crate::{Error, ErrorKind, Result};
 const MAGIC: [i64; 2] = [0x0027_e0eb, 0x6367_7270];
 
 const PATIENCE: Duration = Duration::from_secs(2);
+
+const NOT_ABSOLUTE: &str = "it is not an absolute path";
 
 /// Kills what still runs in the groups below `directories`, and removes them all; the directories
 /// are what [`Parent::directories`](super::Parent::directories) said when their owner lived.
@@ -44,11 +48,29 @@ pub fn remove(directories: &[PathBuf]) -> Result<()> {
     for directory in directories {
         let removed = match split(directory) {
             Some((above, name)) => clear(directory, above, name),
-            None => Err(refuse(directory, "it is not an absolute path")),
+            None => Err(refuse(directory, NOT_ABSOLUTE)),
         };
         outcome = outcome.and(removed);
     }
     outcome
+}
+
+/// Sends `signal` once to each process of a group that was [kept](super::Group::keep), and of those
+/// inside it; a process that is forked meanwhile may miss it.
+///
+/// # Errors
+/// As [`sweep`], and `InvalidInput` for a number that is no signal's.
+pub fn signal(directories: &[PathBuf], signal: i32) -> Result<()> {
+    let signal = Signal::from_named_raw(signal).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, "send signal", signal.to_string())
+            .cause("it is not the number of a signal")
+    })?;
+    // All hierarchies have the same processes.
+    let Some(directory) = directories.first() else { return Ok(()) };
+    let (above, name) = split(directory).ok_or_else(|| refuse(directory, NOT_ABSOLUTE))?;
+    let Some(parent) = open_above(directory, above)? else { return Ok(()) };
+    tree::signal(&parent, name, signal)
+        .map_err(|errno| Error::os("signal cgroup", directory.display().to_string(), errno))
 }
 
 fn sweep_one(directory: &Path) -> Result<()> {
@@ -65,8 +87,21 @@ fn sweep_one(directory: &Path) -> Result<()> {
 
 fn clear(directory: &Path, above: &Path, name: &str) -> Result<()> {
     let error = |errno: Errno| Error::os("sweep cgroup", directory.display().to_string(), errno);
+    let Some(parent) = open_above(directory, above)? else { return Ok(()) };
+    let deadline = Instant::now() + PATIENCE;
+    let killed = tree::kill(&parent, name, deadline);
+    let removed = tree::remove(&parent, name, deadline);
+    killed.and(removed).map_err(|errno| match errno {
+        Errno::TIMEDOUT => error(Errno::BUSY).cause("a process in it cannot be killed from here"),
+        errno => error(errno),
+    })
+}
+
+/// Opens the directory that `directory` is in; `None` if there is none.
+fn open_above(directory: &Path, above: &Path) -> Result<Option<OwnedFd>> {
+    let error = |errno: Errno| Error::os("open cgroup", directory.display().to_string(), errno);
     let parent = match file::open_directory(fs::CWD, above) {
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(None),
         parent => parent.map_err(error)?,
     };
     // A list of pids in an ordinary file must never get anybody killed.
@@ -75,13 +110,7 @@ fn clear(directory: &Path, above: &Path, name: &str) -> Result<()> {
     if !MAGIC.contains(&(file_system as i64)) {
         return Err(refuse(directory, "it is not on a cgroup file system"));
     }
-    let deadline = Instant::now() + PATIENCE;
-    let killed = tree::kill(&parent, name, deadline);
-    let removed = tree::remove(&parent, name, deadline);
-    killed.and(removed).map_err(|errno| match errno {
-        Errno::TIMEDOUT => error(Errno::BUSY).cause("a process in it cannot be killed from here"),
-        errno => error(errno),
-    })
+    Ok(Some(parent))
 }
 
 /// Splits off the last component, if the path is absolute and plain.

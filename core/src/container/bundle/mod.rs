@@ -19,11 +19,13 @@
 //!   it all.
 //! - `linux.devices` are bound from the host, where they must stand under the same path.
 //! - `linux.cgroupsPath` is a path below the top of each hierarchy; systemd's form is refused.
+//! - A tmpfs with `tmpcopyup` must have nothing to copy up.
 //! - A mount of type `cgroup` shows something only in a cgroup namespace, and on v1 only the
 //!   hierarchies that the container has a group in: without a namespace it would show the host's.
 //!
 //! Source: <https://github.com/opencontainers/runtime-spec/blob/main/bundle.md>
 
+mod copyup;
 mod devices;
 mod resources;
 #[cfg(test)]
@@ -59,8 +61,6 @@ pub struct Create<'a> {
     pub go: OwnedFd,
     /// Standard input, output and error of the command.
     pub stdio: [OwnedFd; 3],
-    /// The control group, if the spec names none.
-    pub group: &'a str,
     /// A directory for the keeper's program, where memory files may not be executed.
     pub scratch: &'a Path,
 }
@@ -121,25 +121,34 @@ impl Bundle {
         &self.root
     }
 
-    /// Creates the container. It is complete when this returns, and its command has been looked for.
+    /// Makes the control group with the spec's limits: at `linux.cgroupsPath`, else at `default`.
+    ///
+    /// A step of its own, so that its directories can be written down before there is a process that
+    /// only they lead to.
     ///
     /// # Errors
-    /// `Unsupported` for what skep or this machine cannot do, `InvalidInput` for what no kernel
-    /// takes, `NotFound` for a command, mount source or namespace that is not there,
-    /// `NotExecutable`, `AlreadyExists` for a control group, `PermissionDenied`. Nothing is left of
-    /// the container then.
-    pub fn create(&self, create: Create<'_>) -> Result<Init> {
+    /// `Unsupported` for limits that skep or this machine cannot enforce and for systemd's paths,
+    /// `AlreadyExists`, `InvalidInput` for a limit or a path that no kernel takes, `PermissionDenied`.
+    pub fn make_group(&self, default: &str) -> Result<Group> {
         let limits = resources::limits(&self.spec)?;
-        let cgroups = Cgroups::detect()?;
         let path = self.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
-        let path = path.map_or(create.group.into(), Path::to_string_lossy);
+        let path = path.map_or(default.into(), Path::to_string_lossy);
         if path.contains(':') {
             return Err(Error::new(ErrorKind::Unsupported, "use cgroup", path)
                 .cause("it is a path for systemd, which skep does not talk to yet")
                 .fix("use the cgroupfs manager"));
         }
-        let group = cgroups.group_at(&path, &limits)?;
-        match self.start(create, cgroups.layout(), &group) {
+        Cgroups::detect()?.group_at(&path, &limits)
+    }
+
+    /// Creates the container. It is complete when this returns, and its command has been looked for.
+    ///
+    /// # Errors
+    /// `Unsupported` for what skep or this machine cannot do, `InvalidInput` for what no kernel
+    /// takes, `NotFound` for a command, mount source or namespace that is not there,
+    /// `NotExecutable`, `PermissionDenied`. Nothing is left of the container then, nor of its group.
+    pub fn create(&self, group: Group, create: Create<'_>) -> Result<Init> {
+        match self.start(create, &group) {
             Ok((pid, pidfd)) => Ok(Init { pid, pidfd, groups: group.keep() }),
             Err(error) => {
                 // The first error is the one to tell.
@@ -149,14 +158,15 @@ impl Bundle {
         }
     }
 
-    fn start(&self, create: Create<'_>, layout: Layout, group: &Group) -> Result<(i32, OwnedFd)> {
+    fn start(&self, create: Create<'_>, group: &Group) -> Result<(i32, OwnedFd)> {
         let confined = devices::are_denied(&self.spec)?;
-        let spec = self.adapted(confined)?;
+        let root = self.open_root(confined)?;
+        let spec = self.adapted(confined, root.as_fd())?;
         let filter = filter(&spec)?;
         let entry = group.entry()?;
         let around = Surroundings {
             cgroup_files: entry.tasks().len(),
-            cgroup_mounts: cgroup_mounts(spec.linux().as_ref(), layout, group),
+            cgroup_mounts: cgroup_mounts(spec.linux().as_ref(), group)?,
             seccomp: filter.as_ref().map(Filter::as_bytes),
             seccomp_flags: filter.as_ref().map_or(0, Filter::flags),
             wait_for_go: true,
@@ -164,17 +174,17 @@ impl Bundle {
         };
         let mut compiled = Compiled::around(&spec, around)?;
         compiled.go = Some(create.go);
-        let root = self.open_root(confined)?;
         let inputs = compiled.inputs(&root, entry.tasks(), &create.stdio);
         let options = StartOptions { cgroup: entry.directory(), timeout: None };
         start_once(&compiled, &inputs, &options, create.scratch)
     }
 
-    /// The spec as it is compiled: devices as mounts, and the host's limit of open files, which the
+    /// The spec as it is compiled: devices as mounts, no option without an effect, and the host's limit of open files, which the
     /// keeper raises for itself.
-    fn adapted(&self, confined: bool) -> Result<Spec> {
+    fn adapted(&self, confined: bool, root: BorrowedFd<'_>) -> Result<Spec> {
         let mut spec = self.spec.clone();
         devices::lower(&mut spec, confined)?;
+        copyup::lower(&mut spec, root);
         if let Some(process) = spec.process_mut() {
             let mut limits = process.rlimits().clone().unwrap_or_default();
             if !limits.iter().any(|limit| limit.typ() == PosixRlimitType::RlimitNofile) {
@@ -236,14 +246,14 @@ fn filter(spec: &Spec) -> Result<Option<Filter>> {
     seccomp::compile(profile, native).map(Some)
 }
 
-fn cgroup_mounts(linux: Option<&Linux>, layout: Layout, group: &Group) -> CgroupMounts {
+fn cgroup_mounts(linux: Option<&Linux>, group: &Group) -> Result<CgroupMounts> {
     let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
     let own = namespaces.is_some_and(|list| {
         list.iter().any(|one| one.typ() == LinuxNamespaceType::Cgroup && one.path().is_none())
     });
-    match layout {
+    Ok(match Cgroups::detect()?.layout() {
         Layout::V2 if own => CgroupMounts::V2,
         Layout::V1 | Layout::Hybrid if own => CgroupMounts::V1(group.v1_hierarchies()),
         _ => CgroupMounts::V1(Vec::new()),
-    }
+    })
 }
