@@ -223,6 +223,26 @@ fn device_nodes_that_a_container_makes_cannot_be_opened() {
 }
 
 #[test]
+fn a_bind_needs_no_option_and_its_source_is_relative_to_the_bundle() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle("c1", &["cat", "/data/file"], |config| {
+        let bind = json!({"destination": "/data", "type": "bind", "source": "data"});
+        config["mounts"].as_array_mut().unwrap().push(bind);
+        config["root"]["readonly"] = json!(false);
+    });
+    fs::create_dir(bundle.join("data")).unwrap();
+    fs::write(bundle.join("data/file"), "there\n").unwrap();
+    assert_eq!(sandbox.ok(&["run", "-b", &bundle.to_string_lossy(), "c1"]), "there\n");
+
+    let bundle = sandbox.bundle("c2", &["true"], |config| {
+        let bind = json!({"destination": "/data", "options": ["bind"]});
+        config["mounts"].as_array_mut().unwrap().push(bind);
+    });
+    let said = sandbox.fails(&["run", "-b", &bundle.to_string_lossy(), "c2"]);
+    assert_eq!(said, "skep-oci: cannot bind to /data: the mount has no source");
+}
+
+#[test]
 fn namespaces_are_joined_by_their_paths() {
     let sandbox = Sandbox::new();
     let own = fs::read_link("/proc/self/ns/net").unwrap();

@@ -175,7 +175,14 @@ fn open_bind(bind: &oci_spec::runtime::Mount) -> Result<Option<(OwnedFd, bool)>>
     let destination = bind.destination().to_string_lossy().into_owned();
     let none = Vec::new();
     let options = MountOptions::parse(&destination, bind.options().as_ref().unwrap_or(&none))?;
-    let Some(source) = bind.source().as_ref().filter(|_| options.bind) else { return Ok(None) };
+    // As the compiler sees it: each bind has its input.
+    if !options.bind && bind.typ().as_deref().is_some_and(|kind| kind != "bind") {
+        return Ok(None);
+    }
+    let source = bind.source().as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, "bind", format!("to {destination}"))
+            .cause("the mount has no source")
+    })?;
     let failed = |error: std::io::Error| {
         Error::os("bind", format!("{} to {destination}", source.display()), error)
     };

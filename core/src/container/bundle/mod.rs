@@ -35,7 +35,9 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, PosixRlimitBuilder, PosixRlimitType, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxNamespaceType, Mount, PosixRlimitBuilder, PosixRlimitType, Spec,
+};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::prepare::Compiled;
@@ -99,7 +101,7 @@ impl Bundle {
         let path = directory.join("config.json");
         let subject = || path.display().to_string();
         let text = fs::read(&path).map_err(|error| Error::os("read", subject(), error))?;
-        let spec: Spec = serde_json::from_slice(&text).map_err(|error| {
+        let mut spec: Spec = serde_json::from_slice(&text).map_err(|error| {
             Error::new(ErrorKind::InvalidData, "parse", subject()).with_source(error)
         })?;
         let root =
@@ -108,6 +110,13 @@ impl Bundle {
             })?;
         let root = fs::canonicalize(&root)
             .map_err(|error| Error::os("use as root", root.display().to_string(), error))?;
+        for mount in spec.mounts_mut().iter_mut().flatten() {
+            // Of a bind, relative to the bundle; elsewhere it is only a name.
+            if let Some(source) = mount.source().as_ref().filter(|_| is_bind(mount)) {
+                let source = directory.join(source);
+                mount.set_source(Some(source));
+            }
+        }
         Ok(Bundle { root, spec })
     }
 
@@ -210,6 +219,12 @@ impl Bundle {
         });
         clone.map_err(|errno| Error::os("use as root", self.root.display().to_string(), errno))
     }
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    let option = |option: &String| option == "bind" || option == "rbind";
+    mount.typ().as_deref().is_none_or(|kind| kind == "bind")
+        || mount.options().iter().flatten().any(option)
 }
 
 /// Starts the plan in a keeper of its own and waits until it awaits its go.
