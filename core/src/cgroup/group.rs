@@ -167,7 +167,7 @@ impl Group {
     }
 
     /// Leaves the group where it is: returns its directories, for [`remove`](super::remove) by
-    /// whoever comes after.
+    /// whoever comes after. The directories above it stay for good, as runc leaves them.
     pub fn keep(mut self) -> Vec<PathBuf> {
         let directories = self.directories();
         self.made = 0;
