@@ -1,6 +1,7 @@
 //! One group: a directory in each hierarchy that its limits and its account need.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -163,6 +164,30 @@ impl Group {
         }
         self.made = 0;
         outcome
+    }
+
+    /// Leaves the group where it is: returns its directories, for [`remove`](super::remove) by
+    /// whoever comes after. The directories above it stay for good, as runc leaves them.
+    pub fn keep(mut self) -> Vec<PathBuf> {
+        let directories = self.directories();
+        self.made = 0;
+        directories
+    }
+
+    /// The absolute paths of its directories.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.places().map(|place| place.path.join(&self.name)).collect()
+    }
+
+    /// The v1 hierarchies in which the group exists, by their customary names: `cpu,cpuacct`.
+    pub(crate) fn v1_hierarchies(&self) -> Vec<String> {
+        let name = |place: &Place| {
+            let top = place.path.ancestors().nth(self.shared.depth())?;
+            Some(top.file_name()?.to_str()?.to_owned())
+        };
+        let v1 = self.places().filter(|place| place.version == Version::V1);
+        // One mounted somewhere unusual is not shown.
+        v1.filter_map(name).filter(|name| !Controllers::parse(name).is_empty()).collect()
     }
 
     /// The places in which the group exists.

@@ -45,7 +45,7 @@ use std::path::{Component, Path, PathBuf};
 pub use group::{Entry, Group};
 pub use limits::{Bytes, Cpus, Limits, Memory, MemorySwap};
 pub use parent::Parent;
-pub use sweep::sweep;
+pub use sweep::{remove, signal, sweep};
 pub use usage::{CpuTime, Usage};
 
 use crate::{Error, ErrorKind, Result};
@@ -118,6 +118,17 @@ impl Cgroups {
     /// `InvalidInput` if `path` is not one or more plain file names with slashes between.
     pub fn parent(&self, path: &str) -> Result<Parent> {
         Parent::make(self, path)
+    }
+
+    /// Makes one group at a path of somebody else's choosing, as the `cgroupsPath` of a runtime
+    /// spec: exactly there below the top of each hierarchy, whether it begins with a slash or not.
+    /// Directories above it that exist are used, and left as they are.
+    ///
+    /// # Errors
+    /// As [`parent`](Self::parent) and [`Parent::create`].
+    pub fn group_at(&self, path: &str, limits: &Limits) -> Result<Group> {
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Parent::exact(self, above)?.create(name, limits)
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Shared {
     refusals: Vec<Refusal>,
     /// Where v2 is mounted, for messages.
     v2: Option<PathBuf>,
+    /// The path is somebody else's choice: what stood there before us stays.
+    exact: bool,
     /// Whose handle it is: a forked copy must not remove the original's directories.
     process: Pid,
 }
@@ -39,7 +41,16 @@ pub(super) struct Shared {
 impl Parent {
     /// See [`Cgroups::parent`].
     pub(super) fn make(cgroups: &Cgroups, path: &str) -> Result<Self> {
-        let components: Vec<String> = path.split('/').map(String::from).collect();
+        Self::make_at(cgroups, path.split('/').map(String::from).collect(), false)
+    }
+
+    /// See [`Cgroups::group_at`].
+    pub(super) fn exact(cgroups: &Cgroups, path: &str) -> Result<Self> {
+        let components = path.split('/').filter(|component| !component.is_empty());
+        Self::make_at(cgroups, components.map(String::from).collect(), true)
+    }
+
+    fn make_at(cgroups: &Cgroups, components: Vec<String>, exact: bool) -> Result<Self> {
         for component in &components {
             check_name(component)?;
         }
@@ -48,11 +59,16 @@ impl Parent {
             places: Vec::new(),
             refusals: Vec::new(),
             v2: None,
+            exact,
             process: getpid(),
         };
         for hierarchy in &cgroups.hierarchies {
             let (place, refusals) = match hierarchy.version {
                 Version::V1 => Place::make(hierarchy, &shared.components),
+                Version::V2 if exact => {
+                    shared.v2 = Some(hierarchy.path.clone());
+                    Place::make(hierarchy, &shared.components)
+                }
                 Version::V2 => {
                     shared.v2 = Some(hierarchy.path.clone());
                     make_v2(hierarchy, cgroups.own.as_deref(), &shared.components)
@@ -109,6 +125,11 @@ impl Parent {
 }
 
 impl Shared {
+    /// The directories that lead from the top of a hierarchy to the groups.
+    pub(super) fn depth(&self) -> usize {
+        self.components.len()
+    }
+
     /// The group handles are inert in a process that forked off the one that made them.
     pub(super) fn is_ours(&self) -> bool {
         self.process == getpid()
@@ -160,7 +181,8 @@ impl Shared {
 
     fn remove(&self) -> Result<()> {
         let mut outcome = Ok(());
-        for place in &self.places {
+        let ours = |place: &&Place| !self.exact || place.is_new(&self.components);
+        for place in self.places.iter().filter(ours) {
             if let Err(errno) = place.remove(&self.components) {
                 let subject = place.path.display().to_string();
                 outcome = outcome.and(Err(Error::os("remove cgroup", subject, errno)));
@@ -302,6 +324,7 @@ mod tests {
             places: Vec::new(),
             refusals: vec![Refusal { controllers: Controllers::V2, path: "/c/own".into(), errno }],
             v2: None,
+            exact: false,
             process: getpid(),
         };
         let error = shared(Errno::BUSY).missing("web", "cpu", Controllers::CPU);

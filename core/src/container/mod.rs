@@ -3,6 +3,7 @@
 //! The only composer of the mechanisms below it. [`Command`] is the builder, [`Child`] the running
 //! container, [`ExitStatus`] how it ended.
 
+pub mod bundle;
 mod child;
 mod command;
 mod exit;

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use oci_spec::runtime::Spec;
+use rustix::fs::{Mode, OFlags};
 
 use super::root::Root;
 use super::roots::MountedRoot;
@@ -64,12 +66,22 @@ fn image_defaults(config: &RunConfig) -> ImageDefaults {
 /// A plan with the file descriptors that it wants, but those of the caller.
 pub(super) struct Compiled {
     pub(super) plan: Plan,
+    /// What a plan that waits reads its go from.
+    pub(super) go: Option<OwnedFd>,
     binds: Vec<(usize, OwnedFd)>,
+    /// In the order in which the plan enters them.
+    namespaces: Vec<OwnedFd>,
 }
 
 impl Compiled {
-    /// Compiles `spec` and opens what it binds.
+    /// Compiles `spec` with the default seccomp filter, and opens what it binds.
     pub(super) fn new(spec: &Spec, cgroup_files: usize) -> Result<Compiled> {
+        let seccomp = Some(default_filter()?);
+        Self::around(spec, Surroundings { cgroup_files, seccomp, ..Surroundings::default() })
+    }
+
+    /// Compiles `spec`, and opens what it binds and which namespaces it enters.
+    pub(super) fn around(spec: &Spec, around: Surroundings<'_>) -> Result<Compiled> {
         let mut binds = Vec::new();
         let mut bind_is_directory = Vec::new();
         for (index, mount) in spec.mounts().iter().flatten().enumerate() {
@@ -77,13 +89,14 @@ impl Compiled {
             bind_is_directory.push(opened.as_ref().is_none_or(|(_, directory)| *directory));
             binds.extend(opened.map(|(source, _)| (index, source)));
         }
-        let around = Surroundings {
-            cgroup_files,
-            bind_is_directory: &bind_is_directory,
-            seccomp: Some(default_filter()?),
-            ..Surroundings::default()
-        };
-        Ok(Compiled { plan: compile(spec, &around)?, binds })
+        let plan =
+            compile(spec, &Surroundings { bind_is_directory: &bind_is_directory, ..around })?;
+        let namespaces = plan.inputs().iter().filter_map(|input| match input {
+            Input::Namespace(path) => Some(open_namespace(path)),
+            _ => None,
+        });
+        let namespaces = namespaces.collect::<Result<_>>()?;
+        Ok(Compiled { plan, go: None, binds, namespaces })
     }
 
     /// Whether nothing of the host is visible inside.
@@ -99,15 +112,22 @@ impl Compiled {
         stdio: &'a [OwnedFd; 3],
     ) -> Vec<BorrowedFd<'a>> {
         let bind = |wanted: usize| self.binds.iter().find(|(index, _)| *index == wanted);
+        let mut namespaces = self.namespaces.iter();
         let find = |input: &Input| match input {
             Input::Root => Some(root.as_fd()),
             Input::Cgroup(index) => groups.get(*index).map(AsFd::as_fd),
             Input::Bind(index) => bind(*index).map(|(_, source)| source.as_fd()),
             Input::Stdio(number) => stdio.get(*number as usize).map(AsFd::as_fd),
-            Input::Namespace(_) | Input::Go => None,
+            Input::Namespace(_) => namespaces.next().map(AsFd::as_fd),
+            Input::Go => self.go.as_ref().map(AsFd::as_fd),
         };
         self.plan.inputs().iter().filter_map(find).collect()
     }
+}
+
+fn open_namespace(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::os("open", format!("namespace {}", path.display()), errno))
 }
 
 /// Opens what a bind mount shows, detached from the host, and says whether it is a directory.
@@ -115,7 +135,14 @@ fn open_bind(bind: &oci_spec::runtime::Mount) -> Result<Option<(OwnedFd, bool)>>
     let destination = bind.destination().to_string_lossy().into_owned();
     let none = Vec::new();
     let options = MountOptions::parse(&destination, bind.options().as_ref().unwrap_or(&none))?;
-    let Some(source) = bind.source().as_ref().filter(|_| options.bind) else { return Ok(None) };
+    // As the compiler sees it: each bind has its input.
+    if !options.bind && bind.typ().as_deref().is_some_and(|kind| kind != "bind") {
+        return Ok(None);
+    }
+    let source = bind.source().as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, "bind", format!("to {destination}"))
+            .cause("the mount has no source")
+    })?;
     let failed = |error: std::io::Error| {
         Error::os("bind", format!("{} to {destination}", source.display()), error)
     };

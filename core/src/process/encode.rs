@@ -257,6 +257,7 @@ impl Encoder {
             O::Capabilities { effective, permitted, inheritable, ambient } => {
                 self.capabilities(*effective, *permitted, *inheritable, *ambient);
             }
+            O::Find { paths, .. } => self.find(paths),
             O::Send => {
                 let report = self.words32(&[u32::from(self.op), 0, 0]);
                 let args = [S(Slot(0)), report, V(12), V(libc::MSG_NOSIGNAL as u64), V(0), V(0)];
@@ -462,6 +463,25 @@ impl Encoder {
         self.call(libc::SYS_seccomp, &[mode, V(u64::from(flags)), program]);
     }
 
+    /// As [`exec`](Self::exec) looks, without executing.
+    fn find(&mut self, paths: &[CString]) {
+        // What a call can skip is counted in a byte; so long a search is left to the exec.
+        if paths.len() >= usize::from(u8::MAX) {
+            return;
+        }
+        for (index, path) in paths.iter().enumerate() {
+            let path = self.text(path);
+            let access = self.call(libc::SYS_faccessat, &[cwd(), path, V(libc::X_OK as u64)]);
+            access.tolerate = errnos(&[libc::ENOENT, libc::ENOTDIR, libc::EACCES]);
+            access.skip_after = (paths.len() - index) as u8;
+        }
+        self.fail_not_found();
+    }
+
+    fn fail_not_found(&mut self) {
+        self.call(0, &[V(libc::ENOENT as u64)]).nr = NR_FAIL;
+    }
+
     fn exec(&mut self, paths: &[CString], argv: &[CString], envp: &[CString]) {
         let (argv, envp) = (self.strings(argv), self.strings(envp));
         for path in paths {
@@ -469,8 +489,7 @@ impl Encoder {
             self.call(libc::SYS_execve, &[path, argv, envp]).tolerate =
                 errnos(&[libc::ENOENT, libc::ENOTDIR, libc::EACCES]);
         }
-        let fail = self.call(0, &[V(libc::ENOENT as u64)]);
-        fail.nr = NR_FAIL;
+        self.fail_not_found();
     }
 }
 

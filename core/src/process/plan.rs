@@ -23,9 +23,10 @@
 //! 8. **Bounding set**, while CAP_SETPCAP is there; then the **user**; then the **working directory**
 //!    as that user (a directory only root may enter is refused); then the **capabilities** that are
 //!    left, because changing the user changes them.
-//! 9. **Send and await**, where somebody wants to look at or hold the finished container.
+//! 9. **Find, send and await**, where somebody wants to look at or hold the finished container.
 //! 10. **no_new_privs, then seccomp**, last: the filter need only allow what comes after it, which
-//!     is the **exec**.
+//!     is the **exec**. Without no_new_privs only a process with CAP_SYS_ADMIN may load a filter:
+//!     there it comes before the user is changed, as runc has it.
 
 use std::ffi::CString;
 use std::fmt;
@@ -116,6 +117,9 @@ pub enum Operation {
     WorkingDirectory { path: CString },
     /// `capset(effective, permitted, inheritable)`, `prctl(PR_CAP_AMBIENT_RAISE, ...)`
     Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: u64 },
+    /// `faccessat(path, X_OK)`, until one of `paths` is there: before a go, as an exec's error would
+    /// come too late for whoever asked
+    Find { command: String, paths: Vec<CString> },
     /// `sendto(status)`: tells the library that the plan came this far
     Send,
     /// `read(go)`: waits for a byte; end of file ends the plan
@@ -232,6 +236,7 @@ impl Plan {
                 Capabilities(*inheritable),
                 Capabilities(*ambient)
             ),
+            O::Find { paths, .. } => write!(f, "access({paths:?}, X_OK)"),
             O::Send => write!(f, "send(<status>)"),
             O::Await { go } => write!(f, "await({})", self.slot_name(*go)),
             O::NoNewPrivileges => write!(f, "prctl(NO_NEW_PRIVS)"),
@@ -283,6 +288,7 @@ impl Operation {
             O::User { uid, gid, .. } => ("become", format!("user {uid}:{gid}")),
             O::WorkingDirectory { path } => ("enter", format!("working directory {}", text(path))),
             O::Capabilities { .. } => ("set", "capabilities".into()),
+            O::Find { command, .. } => ("execute", command.clone()),
             O::Send => ("report", "the finished container".into()),
             O::Await { .. } => ("await", "the start of the container".into()),
             O::NoNewPrivileges => ("set", "no_new_privs".into()),

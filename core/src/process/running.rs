@@ -124,15 +124,16 @@ fn explain(plan: &Plan, report: Report) -> Error {
     let (verb, subject) = operation.described();
     let error = Error::os(verb, subject, errno);
     match (operation, report.errno) {
-        (Operation::Exec { .. }, libc::ENOENT | libc::ENOTDIR) => error
+        (Operation::Exec { .. } | Operation::Find { .. }, libc::ENOENT | libc::ENOTDIR) => error
             .with_kind(ErrorKind::NotFound)
             .cause("there is no such command in the container, or its interpreter is missing")
             .fix("check its name and the PATH of the container"),
-        (Operation::Exec { .. }, libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::ELIBBAD) => {
-            error.with_kind(ErrorKind::NotExecutable).fix(
-                "give an executable file of this machine's architecture that the user may execute",
-            )
-        }
+        (
+            Operation::Exec { .. } | Operation::Find { .. },
+            libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::ELIBBAD,
+        ) => error.with_kind(ErrorKind::NotExecutable).fix(
+            "give an executable file of this machine's architecture that the user may execute",
+        ),
         (Operation::Exec { .. }, libc::E2BIG) => error
             .with_kind(ErrorKind::InvalidInput)
             .fix("shorten the arguments and the environment"),
