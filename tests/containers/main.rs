@@ -1,5 +1,7 @@
 //! Containers on the real kernel, with the host's own root.
 
+mod images;
+
 use skep_tests::TestEngine;
 
 #[test]

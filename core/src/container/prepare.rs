@@ -39,7 +39,8 @@ pub(super) fn root(root: &Root, seat: &Seat, id: &str) -> Result<Prepared> {
         }
         Root::Directory(path) => (vec![path.clone()], None),
     };
-    let mut root = seat.roots.take(&layers, lease.is_some(), &seat.owned.directory, id)?;
+    let mut root =
+        seat.roots.take(&seat.keeper, &layers, lease.is_some(), &seat.owned.directory, id)?;
     Ok(Prepared { mount: root.for_container()?, root, lease })
 }
 
@@ -119,6 +120,7 @@ impl Compiled {
             Input::Bind(index) => bind(*index).map(|(_, source)| source.as_fd()),
             Input::Stdio(number) => stdio.get(*number as usize).map(AsFd::as_fd),
             Input::Namespace(_) => namespaces.next().map(AsFd::as_fd),
+            Input::Layer(_) | Input::Workspace => None,
             Input::Go => self.go.as_ref().map(AsFd::as_fd),
         };
         self.plan.inputs().iter().filter_map(find).collect()

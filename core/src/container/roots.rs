@@ -19,9 +19,11 @@ use std::sync::{Mutex, PoisonError};
 use rustix::io::Errno;
 
 use super::workspace::{Stamp, Workspace};
-use crate::rootfs::overlay;
+use crate::process::assemble;
+use crate::process::keeper::{Keeper, StartOptions};
+use crate::rootfs::overlay::{self, Mounted};
 use crate::sys::mount;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// As many are kept, of all images of an engine together.
 const KEPT: usize = 8;
@@ -58,6 +60,7 @@ impl Roots {
     /// `immutable`: nobody changes the layers.
     pub(super) fn take(
         &self,
+        keeper: &Keeper,
         layers: &[PathBuf],
         immutable: bool,
         owner: &Path,
@@ -73,7 +76,11 @@ impl Roots {
         let top = layers.last().map(PathBuf::as_path).unwrap_or(Path::new(""));
         let workspace = Workspace::new(owner, id, top)?;
         let (upper, work) = (workspace.upper(), workspace.work());
-        let mount = overlay::mount(layers, overlay::Writable { upper: &upper, work: &work })?;
+        let writable = overlay::Writable { upper: &upper, work: &work };
+        let mount = match overlay::mount(layers, writable)? {
+            Mounted::Yes(mount) => mount,
+            Mounted::TooMany => mount_in_keeper(keeper, layers, &workspace)?,
+        };
         let pristine = wanted.as_ref().and_then(|_| workspace.stamp());
         Ok(MountedRoot { mount, workspace, layers: wanted, pristine })
     }
@@ -113,10 +120,68 @@ impl MountedRoot {
     }
 }
 
+/// Has the keeper mount more layers than this kernel takes from here.
+fn mount_in_keeper(keeper: &Keeper, layers: &[PathBuf], workspace: &Workspace) -> Result<OwnedFd> {
+    if layers.len() > assemble::MAX_LAYERS {
+        let subject = format!("an overlay of {} layers", layers.len());
+        return Err(Error::new(ErrorKind::Unsupported, "mount", subject)
+            .cause(format!("before Linux 6.7 skep stacks at most {}", assemble::MAX_LAYERS)));
+    }
+    let copy = |path: &Path| {
+        mount::clone_tree(path, false)
+            .map_err(|errno| Error::os("use as layer", path.display().to_string(), errno))
+    };
+    let mut trees: Vec<OwnedFd> = layers.iter().map(|path| copy(path)).collect::<Result<_>>()?;
+    trees.push(copy(workspace.path())?);
+    let plan = assemble::overlay(layers.len());
+    let inputs: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
+    let running = keeper.start(&plan, &inputs, &StartOptions::default())?;
+    running.await_mount(&plan)
+}
+
 fn identify(layers: &[PathBuf]) -> Option<Vec<Layer>> {
     let layer = |path: &PathBuf| {
         let metadata = fs::metadata(path).ok()?;
         Some(Layer { path: path.clone(), device: metadata.dev(), inode: metadata.ino() })
     };
     layers.iter().map(layer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::Cgroups;
+    use crate::container::seat::Shared;
+    use crate::store::Store;
+
+    #[test]
+    fn the_keeper_mounts_what_old_kernels_cannot() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: mounting needs root");
+            return;
+        }
+        let directory = tempfile::Builder::new().prefix("skep-roots-").tempdir().unwrap();
+        let layers: Vec<PathBuf> = (0..130).map(|n| directory.path().join(n.to_string())).collect();
+        for (index, layer) in layers.iter().enumerate() {
+            fs::create_dir(layer).unwrap();
+            fs::write(layer.join(index.to_string()), "").unwrap();
+            fs::write(layer.join("top"), index.to_string()).unwrap();
+        }
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let shared = Shared::new(store, Cgroups::detect().unwrap());
+        let seat = shared.seat().unwrap();
+        let workspace = Workspace::new(&seat.owned.directory, "c", &layers[0]).unwrap();
+        let root = mount_in_keeper(&seat.keeper, &layers, &workspace).unwrap();
+
+        let open = |name: &str, flags| {
+            rustix::fs::openat(&root, name, flags, rustix::fs::Mode::from(0o644)).unwrap()
+        };
+        use rustix::fs::OFlags;
+        let top = std::io::read_to_string(fs::File::from(open("top", OFlags::RDONLY))).unwrap();
+        assert_eq!(top, "129");
+        open("0", OFlags::RDONLY);
+        open("written", OFlags::WRONLY | OFlags::CREATE);
+        assert!(workspace.upper().join("written").exists());
+        assert!(!layers[129].join("written").exists());
+    }
 }

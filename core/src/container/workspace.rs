@@ -51,6 +51,10 @@ impl Workspace {
         Ok(workspace)
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn upper(&self) -> PathBuf {
         self.path.join("upper")
     }

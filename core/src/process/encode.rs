@@ -216,6 +216,8 @@ impl Encoder {
                 self.open_target(target);
                 self.attach(*mount);
             }
+            O::Overlay { layers } => self.overlay(*layers),
+            O::SendMount { path } => self.send_mount(path),
             O::Nodes => self.nodes(),
             O::Node { name, path } => self.node(name, path),
             O::Mask { path } => self.mask(path),
@@ -349,6 +351,33 @@ impl Encoder {
         self.call(libc::SYS_mount, &[fs, dot, fs, V(mount_flags(attributes)), data]);
         let root = self.text(c"/");
         self.call(libc::SYS_chdir, &[root]);
+    }
+
+    fn overlay(&mut self, layers: usize) {
+        let names: Vec<String> = (0..layers).rev().map(|index| index.to_string()).collect();
+        let lower = names.join(":");
+        let data = format!("lowerdir={lower},upperdir=w/upper,workdir=w/work,volatile\0");
+        let (data, fs) = (self.bytes(data.as_bytes()), self.text(c"overlay"));
+        let (work, target, root) = (self.text(c"/work"), self.text(c"m"), self.text(c"/"));
+        self.call(libc::SYS_chdir, &[work]);
+        self.call(libc::SYS_mount, &[fs, target, fs, V(libc::MS_NODEV), data]);
+        self.call(libc::SYS_chdir, &[root]);
+    }
+
+    fn send_mount(&mut self, path: &CStr) {
+        let path = self.text(path);
+        self.align(16);
+        // struct cmsghdr with one file descriptor, which is where the mount is stored.
+        const LENGTH: u32 = 20;
+        let control = [LENGTH, 0, libc::SOL_SOCKET as u32, libc::SCM_RIGHTS as u32, 0, 0];
+        let Arg::Value(control) = self.words32(&control) else { unreachable!() };
+        let fd_at = (control as usize - BASE + 16) as u32;
+        self.call(libc::SYS_open_tree, &[cwd(), path, V(TREE_CLONE)]).store = fd_at;
+        let Arg::Value(report) = self.words32(&[u32::from(self.op), 0, 0]) else { unreachable!() };
+        let Arg::Value(iov) = self.words(&[report, 12]) else { unreachable!() };
+        // struct msghdr: no name; one part; the control message; no flags.
+        let message = self.words(&[0, 0, iov, 1, control, 24, 0]);
+        self.call(libc::SYS_sendmsg, &[S(Slot(0)), message, V(libc::MSG_NOSIGNAL as u64)]);
     }
 
     /// Takes copies of the device nodes in the keeper's own root, which is the root until the pivot.

@@ -146,7 +146,10 @@ impl Keeper {
     /// Channels for one start; the keeper sends them ahead, so that there is hardly ever a wait.
     fn take_channels(&self) -> Result<(u32, OwnedFd, OwnedFd)> {
         match message::receive_with_fds::<Channels>(&self.control) {
-            Ok(Some((channels, [status, reply]))) => Ok((channels.index, status, reply)),
+            Ok(Some((channels, fds))) => match <[OwnedFd; 2]>::try_from(fds) {
+                Ok([status, reply]) => Ok((channels.index, status, reply)),
+                Err(_) => Err(lost()),
+            },
             Ok(None) => Err(lost()),
             Err(errno) => Err(explain(errno)),
         }

@@ -1,5 +1,6 @@
 //! Processes: a [`Plan`](plan::Plan) of system calls, and the keeper that carries it out.
 
+pub(crate) mod assemble;
 pub mod compile;
 mod encode;
 pub(crate) mod keeper;

@@ -50,6 +50,10 @@ pub enum Input {
     Root,
     /// A detached copy of what mount n of the spec binds.
     Bind(usize),
+    /// A detached copy of layer n of a root, the lowest first.
+    Layer(usize),
+    /// A detached copy of the directory that has a root's `upper` and `work`.
+    Workspace,
     /// What becomes file descriptor n of the command.
     Stdio(i32),
     /// Where a byte lets the plan go on.
@@ -85,6 +89,10 @@ pub enum Operation {
     Mount { fs: CString, options: Vec<FsOption>, attributes: u64, target: CString },
     /// `move_mount(mount, target)`
     Attach { mount: Slot, target: CString },
+    /// `mount("overlay", "/work/m", lowerdir=n:...:0,upperdir=w/upper,workdir=w/work)`
+    Overlay { layers: usize },
+    /// `open_tree(path, OPEN_TREE_CLONE)`, `sendmsg(status, SCM_RIGHTS)`
+    SendMount { path: CString },
     /// `open_tree(keeper's null, zero, full, random, urandom, tty)`: before the pivot
     Nodes,
     /// `move_mount(node, path)`
@@ -168,6 +176,8 @@ impl Plan {
             Some(Input::Namespace(_)) => "<namespace>".into(),
             Some(Input::Root) => "<root>".into(),
             Some(Input::Bind(n)) => format!("<bind {n}>"),
+            Some(Input::Layer(n)) => format!("<layer {n}>"),
+            Some(Input::Workspace) => "<workspace>".into(),
             Some(Input::Stdio(n)) => format!("<stdio {n}>"),
             Some(Input::Go) => "<go>".into(),
             None => "<status>".into(),
@@ -209,6 +219,8 @@ impl Plan {
             O::Attach { mount, target } => {
                 write!(f, "move_mount({}, {target:?})", self.slot_name(*mount))
             }
+            O::Overlay { layers } => write!(f, "mount(\"overlay\", \"/work/m\", {layers} layers)"),
+            O::SendMount { path } => write!(f, "send(<status>, open_tree({path:?}))"),
             O::Nodes => write!(f, "open_tree(device nodes)"),
             O::Node { name, path } => write!(f, "bind_node({name:?}, {path:?})"),
             O::Mask { path } => write!(f, "mask({path:?})"),
@@ -270,6 +282,8 @@ impl Operation {
             O::Symlink { path, .. } => ("create", format!("symbolic link {}", text(path))),
             O::Mount { fs, target, .. } => ("mount", format!("{} on {}", text(fs), text(target))),
             O::Attach { target, .. } => ("bind", format!("onto {}", text(target))),
+            O::Overlay { layers } => ("mount", format!("an overlay of {layers} layers")),
+            O::SendMount { .. } => ("hand over", "the root file system".into()),
             O::Nodes => ("copy", "device nodes".into()),
             O::Node { path, .. } => ("create", format!("device {}", text(path))),
             O::Mask { path } => ("mask", text(path)),

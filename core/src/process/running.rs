@@ -55,6 +55,17 @@ impl Running {
         }
     }
 
+    /// Waits for the mount that the plan's `SendMount` hands over.
+    pub(crate) fn await_mount(&self, plan: &Plan) -> Result<OwnedFd> {
+        let failed = |errno| Error::os("mount", "the root file system", errno);
+        let status = self.status.as_ref().ok_or_else(lost)?;
+        match message::receive_with_fds::<Report>(status).map_err(failed)? {
+            Some((_, mut fds)) if !fds.is_empty() => Ok(fds.remove(0)),
+            Some((report, _)) => Err(explain(plan, report)),
+            None => Err(lost()),
+        }
+    }
+
     /// The pid that a one-shot keeper reports when it has made the process.
     pub(crate) fn await_pid(&self) -> Result<i32> {
         match message::receive::<Report>(&self.reply) {

@@ -26,6 +26,18 @@ pub(crate) struct Writable<'a> {
     pub(crate) work: &'a Path,
 }
 
+/// What came of a mount.
+#[derive(Debug)]
+pub(crate) enum Mounted {
+    Yes(OwnedFd),
+    /// This kernel takes no more than a few layers here (before Linux 6.7): the keeper has to
+    /// mount it.
+    TooMany,
+}
+
+/// As many names of file descriptors as fit 255 bytes.
+const MAX_JOINED: usize = 12;
+
 /// The most layers that the kernel stacks (OVL_MAX_STACK).
 const MAX_LAYERS: usize = 500;
 
@@ -41,22 +53,25 @@ static NO_LOWERDIR_PLUS: AtomicBool = AtomicBool::new(false);
 /// `InvalidInput` without layers or above 500 of them, `NotFound` if a directory is missing,
 /// `Unsupported` if the file system of `writable` cannot be an upper layer, `PermissionDenied`
 /// without CAP_SYS_ADMIN.
-pub(crate) fn mount(layers: &[PathBuf], writable: Writable<'_>) -> Result<OwnedFd> {
+pub(crate) fn mount(layers: &[PathBuf], writable: Writable<'_>) -> Result<Mounted> {
     if layers.is_empty() || layers.len() > MAX_LAYERS {
         return Err(Error::new(ErrorKind::InvalidInput, "mount", "an overlay")
             .cause(format!("it has {} layers, of 1 to {MAX_LAYERS}", layers.len())));
     }
+    let explained = |errno| explain(errno, layers, writable);
     if !NO_LOWERDIR_PLUS.load(Ordering::Relaxed) {
         match each_layer(layers, writable) {
             // Older kernels take the option and refuse it only at the end.
             Err(Errno::INVAL) => {}
-            result => return result.map_err(|errno| explain(errno, layers, writable)),
+            result => return result.map(Mounted::Yes).map_err(explained),
         }
     }
-    let mount =
-        joined_layers(layers, writable).map_err(|errno| explain(errno, layers, writable))?;
+    if layers.len() > MAX_JOINED {
+        return Ok(Mounted::TooMany);
+    }
+    let mount = joined_layers(layers, writable).map_err(explained)?;
     NO_LOWERDIR_PLUS.store(true, Ordering::Relaxed);
-    Ok(mount)
+    Ok(Mounted::Yes(mount))
 }
 
 /// One `lowerdir+` for each layer, highest first (Linux 6.7).
@@ -102,8 +117,7 @@ fn explain(errno: Errno, layers: &[PathBuf], writable: Writable<'_>) -> Error {
             .with_kind(ErrorKind::NotFound)
             .cause(format!("there is no directory {}", layer.display())),
         (None, Errno::INVAL) => error.with_kind(ErrorKind::Unsupported).cause(format!(
-            "the file system of {} cannot be an overlay's upper layer (or the kernel is older than \
-             6.7 and there are too many layers)",
+            "the file system of {} cannot be an overlay's upper layer",
             writable.upper.display()
         )),
         (None, Errno::PERM) => error.fix("run as root: skep does not run rootless yet"),

@@ -93,14 +93,14 @@ pub(crate) fn try_peek<T: Message>(socket: impl AsFd) -> Result<Option<T>, Errno
     receive_with(socket, RecvFlags::PEEK | RecvFlags::DONTWAIT)
 }
 
-/// Receives one message that has two file descriptors, waiting for it. `None` at end of file or for
-/// anything else.
+/// Receives one message with its file descriptors, two at most, waiting for it. `None` at end of
+/// file or for a message of another size.
 ///
 /// # Errors
 /// EMFILE if they do not fit this process's limit of open files: they are lost then.
 pub(crate) fn receive_with_fds<T: Message>(
     socket: impl AsFd,
-) -> Result<Option<(T, [OwnedFd; 2])>, Errno> {
+) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
     let mut message = MaybeUninit::<T>::zeroed();
     // SAFETY: zeroed memory of exactly this size.
     let buffer = unsafe {
@@ -108,7 +108,7 @@ pub(crate) fn receive_with_fds<T: Message>(
     };
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut room);
-    let size = loop {
+    let received = loop {
         let parts = &mut [IoSliceMut::new(&mut *buffer)];
         match rustix::net::recvmsg(&socket, parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
@@ -116,19 +116,17 @@ pub(crate) fn receive_with_fds<T: Message>(
             result => break result?,
         }
     };
-    let mut fds = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<OwnedFd>>(),
-        _ => Vec::new(),
-    });
-    let pair = (fds.next(), fds.next());
-    match pair {
-        (Some(first), Some(second)) if size.bytes == size_of::<T>() => {
-            // SAFETY: a Message is valid for every bit pattern.
-            Ok(Some((unsafe { message.assume_init() }, [first, second])))
+    let mut fds = Vec::with_capacity(2);
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
         }
-        _ if size.flags.contains(ReturnFlags::CTRUNC) => Err(Errno::MFILE),
-        _ => Ok(None),
     }
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(Errno::MFILE);
+    }
+    // SAFETY: a Message is valid for every bit pattern.
+    Ok((received.bytes == size_of::<T>()).then(|| (unsafe { message.assume_init() }, fds)))
 }
 
 fn receive_with<T: Message>(socket: impl AsFd, flags: RecvFlags) -> Result<Option<T>, Errno> {
