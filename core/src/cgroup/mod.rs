@@ -119,6 +119,13 @@ impl Cgroups {
     pub fn parent(&self, path: &str) -> Result<Parent> {
         Parent::make(self, path)
     }
+
+    /// Every directory that [`parent`](Self::parent) may make, as absolute paths: recorded for
+    /// [`sweep`] before the first is made, so that a process killed meanwhile leaves none behind
+    /// unknown.
+    pub fn candidates(&self, path: &str) -> Vec<PathBuf> {
+        Parent::candidates(self, path)
+    }
 }
 
 /// The v2 group in the text of `/proc/self/cgroup`.

@@ -64,6 +64,19 @@ impl Parent {
         Ok(Parent { shared: Arc::new(shared) })
     }
 
+    /// The absolute paths of the directories that [`make`](Self::make) uses some of.
+    pub(super) fn candidates(cgroups: &Cgroups, path: &str) -> Vec<PathBuf> {
+        let mut candidates = Vec::new();
+        for hierarchy in &cgroups.hierarchies {
+            candidates.push(hierarchy.path.join(path));
+            if hierarchy.version == Version::V2 {
+                let own = delegated(hierarchy, cgroups.own.as_deref());
+                candidates.extend(own.map(|group| hierarchy.path.join(group).join(path)));
+            }
+        }
+        candidates
+    }
+
     /// Makes the group `name` with `limits`, ready to be [entered](Group::entry).
     ///
     /// It is made in the hierarchies that the limits need, and in those of memory and CPU time, so
@@ -178,8 +191,7 @@ fn make_v2(
     components: &[String],
 ) -> (Option<Place>, Vec<Refusal>) {
     let (mut best, mut refusals) = Place::make(top, components);
-    let relative = own.and_then(|own| own.strip_prefix(&top.root).ok());
-    for group in relative.into_iter().flat_map(|own| own.ancestors().take(2)) {
+    for group in delegated(top, own) {
         if best.is_some() && refusals.is_empty() {
             break;
         }
@@ -193,6 +205,12 @@ fn make_v2(
         }
     }
     (best, refusals)
+}
+
+/// Our own group and the one above it, relative to the top.
+fn delegated<'a>(top: &Hierarchy, own: Option<&'a Path>) -> impl Iterator<Item = &'a Path> {
+    let relative = own.and_then(|own| own.strip_prefix(&top.root).ok());
+    relative.into_iter().flat_map(|own| own.ancestors().take(2))
 }
 
 /// A place without controllers is still more than none: it counts CPU time and kills.
