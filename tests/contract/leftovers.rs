@@ -179,10 +179,10 @@ fn of_a_host_killed_at_any_moment_nothing_is_left() {
         });
     };
     // The same body for each: only the moment is another.
-    for step in 0..12 {
+    for step in 0..30 {
         Host::new().watched(body, |mut host| {
             host.await_line("begin");
-            let moment = Instant::now() + Duration::from_micros(step * step * 700);
+            let moment = Instant::now() + Duration::from_micros(step * step * 100);
             while Instant::now() < moment {
                 std::hint::spin_loop();
             }

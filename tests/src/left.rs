@@ -1,5 +1,6 @@
 //! What a host has, as its test sees it, and whether all of it has gone.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub struct Belongings {
     pub processes: Vec<i32>,
     /// The control groups of each keeper, which hold those of the containers.
     pub groups: Vec<PathBuf>,
+    /// The names of its keepers, in the store and among the control groups.
+    owners: Vec<OsString>,
     store: PathBuf,
     mark: String,
 }
@@ -29,6 +32,7 @@ impl Belongings {
             keepers: keepers(&store),
             processes: marked(&mark),
             groups: groups(&store),
+            owners: attached(&store).iter().filter_map(|path| Some(path.file_name()?.into())).collect(),
             store,
             mark,
         }
@@ -38,7 +42,7 @@ impl Belongings {
     pub fn await_gone(&self) {
         self.await_dead();
         wait_until(&format!("no control group of {self:?}"), SOON, || {
-            self.groups.iter().all(|group| !group.exists())
+            self.owners.iter().all(|owner| groups_called(owner).is_empty())
         });
     }
 
@@ -47,8 +51,8 @@ impl Belongings {
     pub fn await_swept(&self) {
         self.await_dead();
         let engine = Engine::open(&self.store).expect("an engine on the store left behind");
-        for group in &self.groups {
-            assert!(!group.exists(), "{} is left", group.display());
+        for owner in &self.owners {
+            assert_eq!(groups_called(owner), Vec::<PathBuf>::new());
         }
         assert_eq!(attached(&self.store), Vec::<PathBuf>::new());
         drop(engine);
@@ -61,6 +65,15 @@ impl Belongings {
         });
         assert_eq!(marked(&self.mark), Vec::<i32>::new());
     }
+}
+
+/// The control groups of `owner` in any hierarchy, whether or not the store knows of them.
+fn groups_called(owner: &OsStr) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("/proc/self/mountinfo");
+    let is_cgroup = |line: &&str| line.contains(" - cgroup");
+    let tops = table.lines().filter(is_cgroup).filter_map(|line| line.split(' ').nth(4));
+    let groups = tops.map(|top| Path::new(top).join("skep").join(owner));
+    groups.filter(|group| group.exists()).collect()
 }
 
 /// What keepers of this store own in it.
