@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::stat::{Mode, umask};
 use skep::{Engine, Stdio};
 use skep_tests::host::{self, Host, alone};
-use skep_tests::proc::{open_files, status_of};
+use skep_tests::proc::{open_files, status_line, status_of};
 use skep_tests::state::State;
 
 /// A few of everything: long and short ones, collected output, errors before and after the clone.
@@ -133,7 +133,10 @@ fn every_file_descriptor_is_close_on_exec() {
                     for _ in 0..15 {
                         let mut command = host::shell(&engine, "echo x; cat");
                         command.input("y").output().unwrap();
-                        host::shell(&engine, "exec sleep 600").stdin(Stdio::piped()).spawn().unwrap();
+                        host::shell(&engine, "exec sleep 600")
+                            .stdin(Stdio::piped())
+                            .spawn()
+                            .unwrap();
                     }
                     done.store(true, std::sync::atomic::Ordering::Relaxed);
                 });
@@ -172,10 +175,11 @@ fn a_container_starts_with_nothing_of_the_host_blocked_or_ignored() {
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).unwrap();
         let before = State::now();
         let engine = host::engine();
-        let out = host::shell(&engine, "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status").output();
-        let expected = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n\
-                        SigCgt:\t0000000000000000\n";
-        assert_eq!(String::from_utf8(out.unwrap().stdout).unwrap(), expected);
+        let out = host::shell(&engine, "exec cat /proc/self/status").output().unwrap();
+        let status = String::from_utf8(out.stdout).unwrap();
+        for set in ["SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"] {
+            assert_eq!(status_line(&status, set).as_deref(), Some("0000000000000000"), "{set}");
+        }
         drop(engine);
         State::now().assert_same(&before);
     });
@@ -276,6 +280,7 @@ fn a_host_without_standard_streams_runs_containers() {
             // SAFETY: numbers only.
             unsafe { libc::dup2(keep.as_raw_fd(), number) };
         }
+        drop(std::panic::take_hook());
         assert!(result.is_ok(), "{}", fs::read_to_string(report).unwrap());
     });
 }

@@ -279,7 +279,13 @@ fn settle(init: bool, terminal: Option<&OwnedFd>) -> io::Result<()> {
         // Shared again, below the machine's: a mount that leaks into its parent shows.
         for propagation in [libc::MS_SLAVE, libc::MS_SHARED] {
             let flags = libc::MS_REC | propagation;
-            check(libc::mount(c"".as_ptr(), c"/".as_ptr(), c"".as_ptr(), flags, c"".as_ptr().cast()))?;
+            check(libc::mount(
+                c"".as_ptr(),
+                c"/".as_ptr(),
+                c"".as_ptr(),
+                flags,
+                c"".as_ptr().cast(),
+            ))?;
         }
         if init {
             let (name, at) = (c"proc".as_ptr(), c"/proc".as_ptr());

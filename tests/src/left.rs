@@ -32,7 +32,10 @@ impl Belongings {
             keepers: keepers(&store),
             processes: marked(&mark),
             groups: groups(&store),
-            owners: attached(&store).iter().filter_map(|path| Some(path.file_name()?.into())).collect(),
+            owners: attached(&store)
+                .iter()
+                .filter_map(|path| Some(path.file_name()?.into()))
+                .collect(),
             store,
             mark,
         }

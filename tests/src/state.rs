@@ -13,9 +13,31 @@ pub struct State(BTreeMap<String, String>);
 
 /// Lines of `/proc/thread-self/status`: umask, users, session, signals, capabilities, and so on.
 const STATUS: [&str; 25] = [
-    "Name", "Umask", "Tgid", "PPid", "TracerPid", "Uid", "Gid", "Groups", "NSpgid",
-    "NSsid", "Threads", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm",
-    "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Cpus_allowed_list", "Mems_allowed_list",
+    "Name",
+    "Umask",
+    "Tgid",
+    "PPid",
+    "TracerPid",
+    "Uid",
+    "Gid",
+    "Groups",
+    "NSpgid",
+    "NSsid",
+    "Threads",
+    "SigPnd",
+    "ShdPnd",
+    "SigBlk",
+    "SigIgn",
+    "SigCgt",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
+    "Seccomp",
+    "Cpus_allowed_list",
+    "Mems_allowed_list",
 ];
 
 /// Files whose text may not change.
