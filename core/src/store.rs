@@ -135,10 +135,14 @@ impl Store {
         let path = self.root.join("store.json");
         let failed = |error: io::Error| Error::os("read", path.display().to_string(), error);
         let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.write_version(),
-            Err(error) => return Err(failed(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.write_version() {
+                // Another process was quicker, and has made more than the version by now.
+                Err(_) if path.exists() => fs::read(&path),
+                result => return result,
+            },
+            result => result,
         };
+        let bytes = bytes.map_err(failed)?;
         let subject = self.root.display().to_string();
         let invalid = Error::new(ErrorKind::InvalidData, "open the store", subject);
         match serde_json::from_slice::<StoreFile>(&bytes) {
