@@ -5,4 +5,5 @@
 
 mod children;
 mod leftovers;
+mod sharing;
 mod untouched;
