@@ -5,5 +5,6 @@
 
 mod children;
 mod leftovers;
+mod limits;
 mod sharing;
 mod untouched;
