@@ -91,6 +91,11 @@ impl Error {
         let source = source.into();
         let mut error = Error::new(kind_of(&source), operation, subject);
         error.0.errno = source.raw_os_error();
+        // Any call that opens something may meet this one.
+        if error.0.errno == Some(nix::libc::EMFILE) {
+            error.0.fix =
+                Some("close some, or raise the limit of open files (RLIMIT_NOFILE)".into());
+        }
         error.0.source = Some(Box::new(source));
         error
     }
