@@ -58,7 +58,7 @@ impl Workspace {
 
     /// Removes the directory with all that the container has written.
     pub(super) fn remove(self) -> Result<()> {
-        let result = fs::remove_dir_all(&self.0);
+        let result = remove_directory(&self.0);
         let subject = self.0.display().to_string();
         std::mem::forget(self);
         result.map_err(|error| Error::os("remove", subject, error))
@@ -67,8 +67,25 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = remove_directory(&self.0);
     }
+}
+
+/// Removes a container's directory. One in which nothing has been written goes without opening any
+/// file: a start that failed for want of file descriptors has none for this either.
+fn remove_directory(path: &Path) -> std::io::Result<()> {
+    // Inside of work it is overlay's, as of a mount that is volatile.
+    let volatile = "work/work/incompat/volatile";
+    let _ = fs::remove_file(path.join(volatile).join("dirty"));
+    for inner in [volatile, "work/work/incompat", "work/work", "work", "upper", ""] {
+        match fs::remove_dir(path.join(inner)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return fs::remove_dir_all(path);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A mounted root file system, and what keeps it there.
