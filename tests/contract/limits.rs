@@ -99,7 +99,8 @@ fn a_start_without_enough_files_leaves_nothing() {
             assert_eq!(files_in_use(), before);
             allow_files(200);
             // The lock and the list of groups.
-            assert_eq!(fs::read_dir(&attached(&store)[0]).unwrap().count(), 2);
+            let left = fs::read_dir(&attached(&store)[0]).unwrap().count();
+            assert_eq!(left, 2, "after {result:?}");
             assert_eq!(containers_groups(&store), Vec::<PathBuf>::new());
             match result {
                 Ok(status) => break assert_eq!(status.code(), Some(3)),
