@@ -6,5 +6,7 @@
 mod children;
 mod leftovers;
 mod limits;
+mod memory_files;
 mod sharing;
+mod terminal;
 mod untouched;
