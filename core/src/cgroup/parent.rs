@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::process::{Pid, getpid};
-
 use super::controllers::Controllers;
 use super::file;
 use super::group::Group;
@@ -13,6 +11,7 @@ use super::mounts::Hierarchy;
 use super::place::{Place, Refusal};
 use super::settings::Version;
 use super::{Cgroups, check_name};
+use crate::sys::fork;
 use crate::{Error, ErrorKind, Result};
 
 /// Directories below which the groups of one owner are made; see [`Cgroups::parent`].
@@ -33,7 +32,7 @@ pub(super) struct Shared {
     /// Where v2 is mounted, for messages.
     v2: Option<PathBuf>,
     /// Whose handle it is: a forked copy must not remove the original's directories.
-    process: Pid,
+    host: fork::Process,
 }
 
 impl Parent {
@@ -48,7 +47,7 @@ impl Parent {
             places: Vec::new(),
             refusals: Vec::new(),
             v2: None,
-            process: getpid(),
+            host: fork::Process::current(),
         };
         for hierarchy in &cgroups.hierarchies {
             let (place, refusals) = match hierarchy.version {
@@ -115,7 +114,7 @@ impl Parent {
 impl Shared {
     /// The group handles are inert in a process that forked off the one that made them.
     pub(super) fn is_ours(&self) -> bool {
-        self.process == getpid()
+        self.host.is_current()
     }
 
     /// Fails if `limits` cannot be enforced here.
