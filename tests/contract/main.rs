@@ -7,6 +7,7 @@ mod children;
 mod leftovers;
 mod limits;
 mod memory_files;
+mod rough;
 mod sharing;
 mod terminal;
 mod untouched;

@@ -1,9 +1,9 @@
 //! What the host is and has stays as it was, and what it has does not reach its containers.
 
 use std::fs;
-use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
@@ -71,6 +71,30 @@ fn a_peculiar_host_is_the_same_before_and_after() {
     });
 }
 
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+
+unsafe extern "C" fn on_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// They are arbitrary code between clone and exec.
+#[test]
+fn no_handler_of_pthread_atfork_runs() {
+    alone(|| {
+        unsafe extern "C" {
+            fn pthread_atfork(
+                prepare: Option<unsafe extern "C" fn()>,
+                parent: Option<unsafe extern "C" fn()>,
+                child: Option<unsafe extern "C" fn()>,
+            ) -> i32;
+        }
+        // SAFETY: the handlers only add to an atomic.
+        assert_eq!(unsafe { pthread_atfork(Some(on_fork), Some(on_fork), Some(on_fork)) }, 0);
+        use_everything();
+        assert_eq!(FORKS.load(Ordering::Relaxed), 0);
+    });
+}
+
 #[test]
 fn handles_are_send_and_sync() {
     fn check<T: Send + Sync + 'static>() {}
@@ -126,7 +150,7 @@ fn every_file_descriptor_is_close_on_exec() {
         let me = std::process::id() as i32;
         let before: Vec<i32> = open_files(me).into_iter().map(|(number, _)| number).collect();
         let engine = host::engine();
-        let done = std::sync::atomic::AtomicBool::new(false);
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
@@ -138,11 +162,11 @@ fn every_file_descriptor_is_close_on_exec() {
                             .spawn()
                             .unwrap();
                     }
-                    done.store(true, std::sync::atomic::Ordering::Relaxed);
+                    done.store(true, Ordering::Relaxed);
                 });
             }
             let mut looked_at = 0;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 looked_at += inheritable_but(&before);
             }
             assert!(looked_at > 100, "{looked_at}");
@@ -183,111 +207,6 @@ fn a_container_starts_with_nothing_of_the_host_blocked_or_ignored() {
         drop(engine);
         State::now().assert_same(&before);
     });
-}
-
-#[test]
-fn a_host_with_the_default_sigpipe_survives_a_container_that_does_not_read() {
-    alone(|| {
-        // SAFETY: only a disposition; Rust's runtime ignores it.
-        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-        let engine = host::engine();
-        let mut child = host::shell(&engine, "exec <&-; echo closed; exec sleep 600")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = [0; 7];
-        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
-        let error = child.stdin.as_mut().unwrap().write(b"anyone there?").unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
-        let mut deaf = host::shell(&engine, "exec <&-; echo bye");
-        assert_eq!(deaf.input(vec![b'x'; 1 << 20]).output().unwrap().stdout, b"bye\n");
-        // A dead keeper is another broken pipe.
-        let keeper = skep_tests::proc::keepers(&host::directory().join("store"))[0];
-        // SAFETY: numbers only.
-        unsafe { libc::kill(keeper, libc::SIGKILL) };
-        child.wait().unwrap_err();
-        child.kill().unwrap();
-        assert_eq!(host::shell(&engine, "exit 2").status().unwrap().code(), Some(2));
-    });
-}
-
-#[test]
-fn a_host_in_a_deleted_directory_runs_containers() {
-    alone(|| {
-        let gone = host::directory().join("gone");
-        fs::create_dir(&gone).unwrap();
-        std::env::set_current_dir(&gone).unwrap();
-        fs::remove_dir(&gone).unwrap();
-        let engine = host::engine();
-        let out = host::shell(&engine, "pwd").output().unwrap();
-        assert_eq!(out.stdout, b"/\n");
-    });
-}
-
-#[test]
-fn a_host_with_umask_0777_gets_the_usual_modes() {
-    alone(|| {
-        umask(Mode::from_bits_truncate(0o777));
-        let engine = host::engine();
-        let script = "umask; mkdir /made; touch /made/file; stat -c '%a %n' / /dev /dev/null \
-                      /dev/pts /dev/shm /proc /made /made/file";
-        let out = host::shell(&engine, script).output().unwrap();
-        let root = fs::metadata("/").unwrap().mode() & 0o7777;
-        let expected = format!(
-            "0022\n{root:o} /\n755 /dev\n666 /dev/null\n755 /dev/pts\n1777 /dev/shm\n555 /proc\n\
-             755 /made\n644 /made/file\n"
-        );
-        assert_eq!(String::from_utf8(out.stdout).unwrap(), expected);
-        let store = fs::metadata(host::directory().join("store")).unwrap();
-        assert_eq!(store.mode() & 0o7777, 0o700);
-        assert_eq!(umask(Mode::empty()).bits(), 0o777);
-    });
-}
-
-#[test]
-fn a_host_without_standard_streams_runs_containers() {
-    alone(|| {
-        let report = host::directory().join("report");
-        // Panics have nowhere to go but into a file.
-        let into = report.clone();
-        std::panic::set_hook(Box::new(move |info| fs::write(&into, info.to_string()).unwrap()));
-        // SAFETY: numbers only; the harness puts up with it.
-        let keep = [0, 1, 2].map(|number| unsafe {
-            let keep = libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 100);
-            libc::close(number);
-            OwnedFd::from_raw_fd(keep)
-        });
-        let result = std::panic::catch_unwind(|| {
-            let engine = host::engine();
-            let script = "readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 >/seen; \
-                          ls /proc/self/fd >>/seen; cat /seen";
-            let first = host::shell(&engine, "exec sleep 600").spawn().unwrap();
-            // What the library has opened may have these numbers now. It is not the next one's.
-            let mut second = tempfile();
-            let status = host::shell(&engine, script).stdout(second.try_clone().unwrap()).status();
-            assert_eq!(status.unwrap().code(), Some(0));
-            let mut text = String::new();
-            second.rewind().unwrap();
-            second.read_to_string(&mut text).unwrap();
-            let lines: Vec<_> = text.lines().collect();
-            // The script's own redirection is number 1; ls has its directory as 3.
-            assert_eq!(lines, ["/dev/null", "/seen", "/dev/null", "0", "1", "2", "3"]);
-            assert!(first.try_wait().unwrap().is_none());
-            assert_eq!(host::shell(&engine, "echo x").output().unwrap().stdout, b"x\n");
-        });
-        for (keep, number) in keep.iter().zip(0..) {
-            // SAFETY: numbers only.
-            unsafe { libc::dup2(keep.as_raw_fd(), number) };
-        }
-        drop(std::panic::take_hook());
-        assert!(result.is_ok(), "{}", fs::read_to_string(report).unwrap());
-    });
-}
-
-fn tempfile() -> fs::File {
-    let path = host::directory().join("output");
-    fs::File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap()
 }
 
 #[test]
