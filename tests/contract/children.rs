@@ -63,6 +63,7 @@ fn a_blocking_waitpid_loop_of_the_host_ends_while_containers_run() {
 fn a_waiting_thread_of_the_host_gets_its_own_child_and_nothing_else() {
     alone(|| {
         let engine = host::engine();
+        #[allow(clippy::zombie_processes)] // reaped as any child
         let mut own = std::process::Command::new("sh")
             .args(["-c", "read x; exit 5"])
             .stdin(std::process::Stdio::piped())

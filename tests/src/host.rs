@@ -25,8 +25,8 @@ const DIRECTORY: &str = "SKEP_TEST_DIRECTORY";
 /// In the environment of each container of [`shell`].
 pub const MARK: &str = "SKEP_TEST_MARK";
 
-/// For all that a host does in one step.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// For all that a host does; generous, for loaded and for emulated machines.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Runs `body`, a closure written in the test, in a process of its own, and fails if it fails.
 pub fn alone<F: FnOnce()>(body: F) {
