@@ -41,7 +41,7 @@ fn compile(out: &Path) {
     );
     let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or("rustc".into()));
     rustc
-        .args(["--edition", "2021", "--crate-name", "skep_keeper", "--crate-type", "bin"])
+        .args(["--edition", "2024", "--crate-name", "skep_keeper", "--crate-type", "bin"])
         .args(["--target", &target, "--cap-lints", "warn"])
         .args(["-C", "opt-level=s", "-C", "codegen-units=1", "-C", "panic=abort"])
         .args(["-C", "overflow-checks=off", "-C", "debug-assertions=off", "-C", "strip=symbols"])

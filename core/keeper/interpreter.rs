@@ -42,7 +42,7 @@ impl Memory {
 
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
         let end = offset.checked_add(core::mem::size_of::<T>())?;
-        if end > self.len || offset % core::mem::align_of::<T>() != 0 {
+        if end > self.len || !offset.is_multiple_of(core::mem::align_of::<T>()) {
             return None;
         }
         // SAFETY: `offset` lies within the mapping, by the check above.

@@ -47,7 +47,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 /// core is compiled for unwinding and names this; nothing here unwinds.
-#[no_mangle]
+#[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {
     sys::exit(101)
 }

@@ -3,12 +3,17 @@
 //! Three channels, all `SOCK_SEQPACKET` socket pairs, so that a message arrives whole or not at all:
 //!
 //! - *control*, one an engine: [`Hello`] once, then a [`Start`] for each container, each with its
-//!   file descriptors. End of file here ends the keeper and every container with it.
+//!   file descriptors; [`Channels`] back, ahead of need. End of file here ends the keeper and every
+//!   container with it.
 //! - *status*, one a container, between the library and the container's first process before its
 //!   exec: [`Report`] out, a byte in where a plan awaits a go. The exec closes it, so end of file
 //!   without a [`Report`] means that the command runs.
 //! - *reply*, one a container, between the library and the keeper: [`Signal`] in, [`Exit`] out.
 //!   Closing it drops the container: it is killed.
+//!
+//! The keeper makes the pairs of status and reply and hands the library its ends. Made by the host,
+//! the other ends would for a moment be in the host too, and a fork of the host in that moment
+//! would keep them open in its copy: an end of file would never come.
 //!
 //! A plan is a list of [`Call`]s in a sealed memfd. It is mapped privately at [`BASE`] in the new
 //! process, so that the pointers in it are plain addresses and need no relocation; the kernel
@@ -45,12 +50,26 @@ pub struct Hello {
     pub owner: [u8; 52],
 }
 
-/// Starts a container. File descriptors: status, reply, plan, the control group's directory (if
-/// [`INTO_CGROUP`]), then those of the plan's slots from slot 1 on, in order.
+/// The library's ends of a status and a reply channel, for one start. File descriptors: status,
+/// reply.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Channels {
+    /// What [`Start::channels`] calls them by.
+    pub index: u32,
+}
+
+/// How many [`Channels`] the keeper sends ahead. A message more than the kernel's default of
+/// net.unix.max_dgram_qlen, 10, would not fit the socket.
+pub const CHANNELS: usize = 8;
+
+/// Starts a container. File descriptors: plan, the control group's directory (if [`INTO_CGROUP`]),
+/// then those of the plan's slots from slot 1 on, in order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    pub kind: u32,
+    /// [`Channels::index`] of the channels to use, which are then replaced by new ones.
+    pub channels: u32,
     /// [`INTO_CGROUP`], [`ONE_SHOT`].
     pub flags: u32,
     /// `CLONE_NEW*` for the clone itself; the plan unshares the rest, in parallel.
@@ -61,12 +80,12 @@ pub struct Start {
     pub plan_size: u64,
 }
 
-/// [`Start::kind`].
-pub const START: u32 = 1;
 /// Clone with `CLONE_INTO_CGROUP`.
 pub const INTO_CGROUP: u32 = 1;
 /// Start this one container and exit, so that it is reparented to the caller's reaper.
 pub const ONE_SHOT: u32 = 2;
+/// Start nothing: the library could not send what belongs to the start. The channels are replaced.
+pub const ABANDONED: u32 = 4;
 
 /// From a process before its exec, on its status channel.
 #[repr(C)]

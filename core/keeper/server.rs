@@ -4,13 +4,16 @@ use core::mem::size_of;
 
 use crate::interpreter::{self, Failure, Memory};
 use crate::protocol::{
-    Exit, Hello, Report, Signal, Start, BASE, CONTROL, INTO_CGROUP, MAGIC, ONE_SHOT, OP_CLONE,
-    START, VERSION,
+    ABANDONED, BASE, CHANNELS, CONTROL, Channels, Exit, Hello, INTO_CGROUP, MAGIC, ONE_SHOT,
+    OP_CLONE, Report, Signal, Start, VERSION,
 };
 use crate::sys::{self, Event, Fds, Result, EAGAIN, EINVAL, EMFILE, SIGKILL};
 
 /// As many as the kernel's default pid_max allows processes in one pid namespace.
 const CONTAINERS: usize = 32_768;
+
+/// `CLONE_NEWNET`.
+const NEWNET: u64 = 0x4000_0000;
 
 /// Tags of events. A container has its index times two, and one more for its pidfd.
 const ON_CONTROL: u64 = u64::MAX;
@@ -31,6 +34,13 @@ struct Container {
 
 const FREE: Container = Container { pid: 0, pidfd: 0, reply: 0, timed_out: false, deadline: 0 };
 
+/// This side's ends of the channels for a start to come.
+#[derive(Clone, Copy)]
+struct Ends {
+    status: i32,
+    reply: i32,
+}
+
 /// Everything the keeper knows.
 pub struct Keeper {
     epoll: i32,
@@ -39,6 +49,12 @@ pub struct Keeper {
     hello: Hello,
     /// The directories of [`Hello::sweep`].
     sweep: Fds,
+    channels: [Ends; CHANNELS],
+    /// The keeper stands in a new network namespace that no container has: the next one inherits
+    /// it. Made while nothing else is to be done, because it is the dearest part of a start.
+    fresh_network: bool,
+    /// Containers of this host want one.
+    want_network: bool,
     /// Places from here on have never been used.
     used: usize,
     containers: [Container; CONTAINERS],
@@ -49,6 +65,9 @@ static mut KEEPER: Keeper = Keeper {
     unfit: 0,
     hello: Hello { magic: 0, version: 0, sweep: 0, owner: [0; 52] },
     sweep: Fds::none(),
+    channels: [Ends { status: 0, reply: 0 }; CHANNELS],
+    fresh_network: false,
+    want_network: false,
     used: 0,
     containers: [FREE; CONTAINERS],
 };
@@ -79,13 +98,26 @@ impl Keeper {
             return Err(EINVAL);
         }
         // The second one is the lock that says this keeper lives: held open, never used.
-        sys::epoll_add(self.epoll, self.sweep.list[0], ON_HOST)
+        sys::epoll_add(self.epoll, self.sweep.list[0], ON_HOST)?;
+        (0..CHANNELS).try_for_each(|index| self.offer_channels(index))
+    }
+
+    /// Makes a pair of channels and sends the library its ends.
+    fn offer_channels(&mut self, index: usize) -> Result<()> {
+        let status = sys::socket_pair()?;
+        let reply = sys::socket_pair()?;
+        let message = Channels { index: index as u32 };
+        let sent = sys::send_fds(CONTROL, bytes_of(&message), [status[0], reply[0]]);
+        sys::close(status[0]);
+        sys::close(reply[0]);
+        self.channels[index] = Ends { status: status[1], reply: reply[1] };
+        sent
     }
 
     fn run(&mut self) -> ! {
         let mut events = [Event { events: 0, data: 0 }; 64];
         loop {
-            let ready = sys::epoll_wait(self.epoll, &mut events, self.next_timeout());
+            let ready = self.next_events(&mut events);
             // Exits before hang-ups before starts: a container that ends in the same moment as its
             // deadline passes has ended by itself.
             for event in events.iter().take(ready) {
@@ -97,6 +129,19 @@ impl Keeper {
             }
             self.kill_overdue();
         }
+    }
+
+    fn next_events(&mut self, events: &mut [Event]) -> usize {
+        if self.want_network && !self.fresh_network {
+            let ready = sys::epoll_wait(self.epoll, events, 0);
+            if ready > 0 {
+                return ready;
+            }
+            self.fresh_network = sys::new_network().is_ok();
+            // Where it fails, starts try it themselves and say why.
+            self.want_network = self.fresh_network;
+        }
+        sys::epoll_wait(self.epoll, events, self.next_timeout())
     }
 
     /// Milliseconds to the nearest deadline, -1 for none.
@@ -138,7 +183,8 @@ impl Keeper {
             Ok(received) => {
                 // SAFETY: Start is plain integers, valid for every bit pattern.
                 let start = unsafe { message.as_ptr().cast::<Start>().read_unaligned() };
-                if received == size_of::<Start>() && start.kind == START {
+                let known = (start.channels as usize) < CHANNELS;
+                if received == size_of::<Start>() && known {
                     self.start(&start, &mut fds);
                 } else {
                     fds.close_all();
@@ -150,32 +196,37 @@ impl Keeper {
     /// Clones the container's first process. Whatever fails is reported on the status channel,
     /// which the library reads until its end.
     fn start(&mut self, start: &Start, fds: &mut Fds) {
-        let outcome = self.try_start(start, fds);
-        if let (Err(errno), Some(&status)) = (outcome, fds.as_slice().first()) {
-            report(status, Failure { op: OP_CLONE, errno }, 0);
+        let ends = self.channels[start.channels as usize];
+        let outcome = if start.flags & ABANDONED == 0 {
+            self.try_start(start, fds.as_slice(), fds.truncated, ends)
+        } else {
+            Err(0)
+        };
+        if let Err(errno) = outcome {
+            report(ends.status, Failure { op: OP_CLONE, errno }, 0);
+            sys::close(ends.reply);
         }
-        // The reply channel stays open where the container runs.
-        for (i, &fd) in fds.as_slice().iter().enumerate() {
-            if i != 1 || outcome.is_err() {
-                sys::close(fd);
-            }
-        }
+        sys::close(ends.status);
+        fds.close_all();
         if outcome.is_ok() && start.flags & ONE_SHOT != 0 {
             sys::exit(0);
         }
+        if self.offer_channels(start.channels as usize).is_err() {
+            // Without channels no start can be answered: better to end than to hang the host.
+            self.end();
+        }
     }
 
-    fn try_start(&mut self, start: &Start, fds: &Fds) -> Result<i32> {
+    fn try_start(&mut self, start: &Start, fds: &[i32], truncated: bool, ends: Ends) -> Result<()> {
         if self.unfit != 0 {
             return Err(self.unfit);
         }
-        if fds.truncated {
+        if truncated {
             return Err(EMFILE);
         }
         let into_cgroup = start.flags & INTO_CGROUP != 0;
-        let first_slot = 3 + usize::from(into_cgroup);
-        let list = fds.as_slice();
-        if list.len() < first_slot {
+        let first_slot = 1 + usize::from(into_cgroup);
+        if fds.len() < first_slot {
             return Err(EINVAL);
         }
         let place = self.containers.iter().take(self.used).position(|c| c.pid == 0);
@@ -183,34 +234,41 @@ impl Keeper {
         if place >= CONTAINERS {
             return Err(EAGAIN);
         }
-        let (pid, pidfd) = sys::clone(start.clone_flags, into_cgroup.then(|| list[3]))?;
+        let cgroup = into_cgroup.then(|| fds[1]);
+        let (pid, pidfd) = sys::clone(start.clone_flags & !NEWNET, cgroup)?;
         if pid == 0 {
-            become_container(start, list, first_slot);
+            become_container(start, fds, first_slot, ends.status, self.fresh_network);
+        }
+        if start.clone_flags & NEWNET != 0 {
+            self.fresh_network = false;
+            self.want_network = true;
         }
         if start.flags & ONE_SHOT != 0 {
-            report(list[1], Failure { op: OP_CLONE, errno: 0 }, pid);
-            return Ok(pid);
+            report(ends.reply, Failure { op: OP_CLONE, errno: 0 }, pid);
+            return Ok(());
         }
         let deadline = match start.timeout_ms {
             0 => 0,
             timeout => sys::now_ms().saturating_add(timeout).saturating_add(1),
         };
-        let container = Container { pid, pidfd, reply: list[1], timed_out: false, deadline };
-        self.containers[place] = container;
-        self.used = if place == self.used { place + 1 } else { self.used };
+        self.watch(place, Container { pid, pidfd, reply: ends.reply, timed_out: false, deadline })
+    }
+
+    /// Enters a container into the table. Not to be watched is not to be run.
+    fn watch(&mut self, place: usize, container: Container) -> Result<()> {
         let tag = place as u64 * 2;
-        let watched = sys::epoll_add(self.epoll, list[1], tag)
-            .and_then(|()| sys::epoll_add(self.epoll, pidfd, tag + 1));
+        let watched = sys::epoll_add(self.epoll, container.reply, tag)
+            .and_then(|()| sys::epoll_add(self.epoll, container.pidfd, tag + 1));
         if let Err(errno) = watched {
-            // Not to be watched is not to be run.
-            sys::kill(pidfd, SIGKILL);
-            sys::wait(pid);
-            sys::epoll_remove(self.epoll, list[1]);
-            sys::close(pidfd);
-            self.containers[place] = FREE;
+            sys::kill(container.pidfd, SIGKILL);
+            sys::wait(container.pid);
+            sys::epoll_remove(self.epoll, container.reply);
+            sys::close(container.pidfd);
             return Err(errno);
         }
-        Ok(pid)
+        self.containers[place] = container;
+        self.used = if place == self.used { place + 1 } else { self.used };
+        Ok(())
     }
 
     fn on_container(&mut self, index: usize, ended: bool) {
@@ -279,39 +337,51 @@ impl Keeper {
 }
 
 /// The rest of the new process's life up to its exec.
-fn become_container(start: &Start, fds: &[i32], first_slot: usize) -> ! {
-    close_others(fds);
-    let status = fds[0];
-    if let Err(failure) = carry_out(start, fds, first_slot) {
+fn become_container(start: &Start, fds: &[i32], first_slot: usize, status: i32, net: bool) -> ! {
+    close_others(fds, status);
+    if let Err(failure) = carry_out(start, fds, first_slot, status, net) {
         report(status, failure, 0);
         sys::exit(127);
     }
     sys::exit(0)
 }
 
-fn carry_out(start: &Start, fds: &[i32], first_slot: usize) -> core::result::Result<(), Failure> {
+fn carry_out(
+    start: &Start,
+    fds: &[i32],
+    first_slot: usize,
+    status: i32,
+    net: bool,
+) -> core::result::Result<(), Failure> {
     let failed = |errno| Failure { op: OP_CLONE, errno };
+    if start.clone_flags & NEWNET != 0 && !net {
+        sys::new_network().map_err(failed)?;
+    }
     let len = start.plan_size as usize;
-    let mapped = sys::map_plan(fds[2], BASE, len).map_err(failed)?;
+    let mapped = sys::map_plan(fds[0], BASE, len).map_err(failed)?;
     // SAFETY: the mapping is this process's own, private, page-aligned and `len` long (a shorter
     // file would raise SIGBUS here, in the new process alone).
     let mut memory = unsafe { Memory::new(mapped, len) };
-    memory.set_slot(0, fds[0]).ok_or(failed(EINVAL))?;
+    memory.set_slot(0, status).ok_or(failed(EINVAL))?;
     for (i, &fd) in fds.iter().skip(first_slot).enumerate() {
         memory.set_slot(i + 1, fd).ok_or(failed(EINVAL))?;
     }
     interpreter::run(&mut sys::Kernel, &mut memory)
 }
 
-/// Closes everything that is not in `keep`, which ascends: the keeper's own file descriptors and
-/// other containers' channels, which would otherwise live on in a process that waits before its
-/// exec.
-fn close_others(keep: &[i32]) {
+/// Closes everything but `status` and what is in `keep`, which ascends: the keeper's own file
+/// descriptors and other containers' channels, which would otherwise live on in a process that
+/// waits before its exec.
+fn close_others(keep: &[i32], status: i32) {
     let mut next = 0;
-    for &fd in keep {
+    let mut close_up_to = |fd: i32| {
         sys::close_range(next, (fd as u32).wrapping_sub(1));
         next = fd as u32 + 1;
-    }
+    };
+    let below = keep.iter().take_while(|&&fd| fd < status).count();
+    keep.iter().take(below).for_each(|&fd| close_up_to(fd));
+    close_up_to(status);
+    keep.iter().skip(below).for_each(|&fd| close_up_to(fd));
     sys::close_range(next, u32::MAX);
 }
 

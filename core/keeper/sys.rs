@@ -221,6 +221,40 @@ pub fn receive(socket: i32, buffer: &mut [u8], fds: &mut Fds) -> Result<usize> {
     Ok(received)
 }
 
+/// Two connected `SOCK_SEQPACKET` sockets.
+pub fn socket_pair() -> Result<[i32; 2]> {
+    const UNIX: usize = 1;
+    const SEQPACKET: usize = 5;
+    let mut pair = [0i32; 2];
+    call!(SOCKETPAIR, UNIX, SEQPACKET | CLOEXEC, 0, pair.as_mut_ptr())?;
+    Ok(pair)
+}
+
+#[repr(C, align(8))]
+struct TwoFds {
+    len: usize,
+    level: i32,
+    kind: i32,
+    fds: [i32; 2],
+}
+
+/// Sends `bytes` with two file descriptors, if that is possible at once.
+pub fn send_fds(socket: i32, bytes: &[u8], fds: [i32; 2]) -> Result<()> {
+    let mut control = TwoFds { len: 24, level: SOL_SOCKET, kind: SCM_RIGHTS, fds };
+    let mut iov = IoVec { base: bytes.as_ptr().cast_mut(), len: bytes.len() };
+    let header = MsgHdr {
+        name: 0,
+        name_len: 0,
+        iov: &mut iov,
+        iov_len: 1,
+        control: (&raw mut control).cast(),
+        control_len: core::mem::size_of::<TwoFds>(),
+        flags: 0,
+    };
+    let flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    call!(SENDMSG, socket, &header as *const MsgHdr, flags).map(|_| ())
+}
+
 /// Sends `bytes` if that is possible at once: the keeper never blocks on a send.
 pub fn send(socket: i32, bytes: &[u8]) {
     let flags = MSG_DONTWAIT | MSG_NOSIGNAL;
@@ -361,6 +395,23 @@ fn make_nodes() -> Result<()> {
     // Where a plan may mount what it needs on the way.
     call!(MKDIRAT, here, b"work\0".as_ptr(), 0o700usize)?;
     Ok(())
+}
+
+/// Enters a new network namespace and brings its loopback interface up.
+pub fn new_network() -> Result<()> {
+    const NEWNET: usize = 0x4000_0000;
+    const INET: usize = 2;
+    const DATAGRAM: usize = 2;
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const UP_RUNNING: u8 = 0x41;
+    call!(UNSHARE, NEWNET)?;
+    let socket = call!(SOCKET, INET, DATAGRAM | CLOEXEC, 0)?;
+    // struct ifreq: a name of 16 bytes, then the flags.
+    let mut request = [0u8; 40];
+    (request[0], request[1], request[16]) = (b'l', b'o', UP_RUNNING);
+    let result = call!(IOCTL, socket, SIOCSIFFLAGS, request.as_ptr());
+    close(socket as i32);
+    result.map(|_| ())
 }
 
 /// Opens the directory `name` below `dir`.

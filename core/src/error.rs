@@ -201,11 +201,11 @@ mod tests {
     fn reads_as_one_sentence_with_cause_and_fix() {
         let error = Error::os("limit memory of", "web", nix::errno::Errno::EACCES)
             .cause("the cgroup controller \"memory\" is not delegated to this user")
-            .fix("see doctor()");
+            .fix("have it delegated");
         assert_eq!(
             error.to_string(),
             "cannot limit memory of web: the cgroup controller \"memory\" is not delegated to \
-             this user; see doctor()"
+             this user; have it delegated"
         );
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert_eq!(error.errno(), Some(13));

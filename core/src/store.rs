@@ -23,6 +23,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::sys::path;
 use crate::{Error, ErrorKind, Result};
 
 /// The version of the layout on disk that this code reads and writes.
@@ -83,7 +84,7 @@ impl Store {
         make_directory(&directory).map_err(failed)?;
         let owned = Owned { owner, directory };
         let lock = create_locked(&owned.directory.join("lock")).map_err(|error| {
-            let _ = fs::remove_dir_all(&owned.directory);
+            let _ = path::remove_path(&owned.directory);
             failed(error)
         })?;
         Ok((owned, lock))
@@ -107,7 +108,7 @@ impl Store {
             let groups = fs::read_to_string(directory.join("groups")).unwrap_or_default();
             let groups: Vec<PathBuf> = groups.lines().map(PathBuf::from).collect();
             if remove_groups(&groups).is_ok() {
-                let _ = fs::remove_dir_all(&directory);
+                let _ = path::remove_path(&directory);
             }
         }
         Ok(())
@@ -218,7 +219,7 @@ fn refuse_network(root: &Path) -> Result<()> {
     let subject = root.display().to_string();
     let stat = rustix::fs::statfs(root)
         .map_err(|errno| Error::os("open the store", subject.clone(), errno))?;
-    match NETWORKS.iter().find(|(magic, _)| i64::from(stat.f_type) & 0xffff_ffff == *magic) {
+    match NETWORKS.iter().find(|(magic, _)| stat.f_type as i64 & 0xffff_ffff == *magic) {
         None => Ok(()),
         Some((_, name)) => Err(Error::new(ErrorKind::Unsupported, "open the store", subject)
             .cause(format!("it is on {name}, whose locks and overlays do not serve"))

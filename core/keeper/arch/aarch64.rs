@@ -64,5 +64,9 @@ pub mod nr {
     pub const CLOSE_RANGE: usize = 436;
     pub const MOUNT_SETATTR: usize = 442;
     pub const MKNODAT: usize = 33;
+    pub const SOCKETPAIR: usize = 199;
+    pub const SENDMSG: usize = 211;
+    pub const SOCKET: usize = 198;
+    pub const IOCTL: usize = 29;
     pub const MKDIRAT: usize = 34;
 }

@@ -16,7 +16,7 @@ global_asm!(
 ///
 /// # Safety
 /// As in C: both sides are valid for `n` bytes and do not overlap.
-#[no_mangle]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     // SAFETY: the caller's promise; the direction flag is clear at every function's entry.
     unsafe {
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut 
 ///
 /// # Safety
 /// As in C: `to` is valid for `n` bytes.
-#[no_mangle]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
     // SAFETY: the caller's promise; the direction flag is clear at every function's entry.
     unsafe {

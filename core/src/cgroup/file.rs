@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{self, Errno};
 use rustix::path::Arg;
@@ -44,14 +45,10 @@ pub(super) fn open_directory(directory: impl AsFd, path: impl Arg) -> Result<Own
 }
 
 fn read_all(file: &OwnedFd, bytes: &mut Vec<u8>) -> Result<(), Errno> {
-    let mut filled = 0;
     loop {
         // Most control files fit at once; a second read finds the end.
-        bytes.resize(filled + 4096, 0);
-        let count = io::retry_on_intr(|| io::read(file, &mut bytes[filled..]))?;
-        filled += count;
-        if count == 0 {
-            bytes.truncate(filled);
+        bytes.reserve(4096);
+        if io::retry_on_intr(|| io::read(file, spare_capacity(bytes)))? == 0 {
             return Ok(());
         }
     }

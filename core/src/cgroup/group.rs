@@ -1,6 +1,7 @@
 //! One group: a directory in each hierarchy that its limits and its account need.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -117,7 +118,7 @@ impl Group {
     ///
     /// v2 does it at one stroke (`cgroup.kill`, since Linux 5.14). Otherwise processes are killed
     /// until none is left; so that they do not fork faster than that, a v1 group with a limit of
-    /// pids takes no new ones from then on.
+    /// pids takes no new ones from then on. A group that exists in no hierarchy knows no processes.
     ///
     /// # Errors
     /// `TimedOut` if processes are left: in uninterruptible sleep, or invisible from this pid
@@ -127,7 +128,7 @@ impl Group {
         let deadline = Instant::now() + PATIENCE;
         for place in self.places() {
             if place.version == Version::V1 && place.controllers.meets(Controllers::PIDS) {
-                file::write(&place.directory, self.file("pids.max"), "0").map_err(error)?;
+                let _ = file::write(&place.directory, self.file("pids.max"), "0");
             }
         }
         // One hierarchy is enough: all have the same processes. v2 first, for its single stroke.
@@ -163,6 +164,30 @@ impl Group {
         }
         self.made = 0;
         outcome
+    }
+
+    /// Leaves the group where it is: returns its directories, for [`remove`](super::remove) by
+    /// whoever comes after. The directories above it stay for good, as runc leaves them.
+    pub fn keep(mut self) -> Vec<PathBuf> {
+        let directories = self.directories();
+        self.made = 0;
+        directories
+    }
+
+    /// The absolute paths of its directories.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.places().map(|place| place.path.join(&self.name)).collect()
+    }
+
+    /// The v1 hierarchies in which the group exists, by their customary names: `cpu,cpuacct`.
+    pub(crate) fn v1_hierarchies(&self) -> Vec<String> {
+        let name = |place: &Place| {
+            let top = place.path.ancestors().nth(self.shared.depth())?;
+            Some(top.file_name()?.to_str()?.to_owned())
+        };
+        let v1 = self.places().filter(|place| place.version == Version::V1);
+        // One mounted somewhere unusual is not shown.
+        v1.filter_map(name).filter(|name| !Controllers::parse(name).is_empty()).collect()
     }
 
     /// The places in which the group exists.

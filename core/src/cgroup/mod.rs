@@ -45,7 +45,7 @@ use std::path::{Component, Path, PathBuf};
 pub use group::{Entry, Group};
 pub use limits::{Bytes, Cpus, Limits, Memory, MemorySwap};
 pub use parent::Parent;
-pub use sweep::sweep;
+pub use sweep::{remove, signal, sweep};
 pub use usage::{CpuTime, Usage};
 
 use crate::{Error, ErrorKind, Result};
@@ -126,6 +126,17 @@ impl Cgroups {
     pub fn candidates(&self, path: &str) -> Vec<PathBuf> {
         Parent::candidates(self, path)
     }
+
+    /// Makes one group at a path of somebody else's choosing, as the `cgroupsPath` of a runtime
+    /// spec: exactly there below the top of each hierarchy, whether it begins with a slash or not.
+    /// Directories above it that exist are used, and left as they are.
+    ///
+    /// # Errors
+    /// As [`parent`](Self::parent) and [`Parent::create`].
+    pub fn group_at(&self, path: &str, limits: &Limits) -> Result<Group> {
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Parent::exact(self, above)?.create(name, limits)
+    }
 }
 
 /// The v2 group in the text of `/proc/self/cgroup`.
@@ -137,7 +148,7 @@ fn own_group(text: &[u8]) -> Option<PathBuf> {
     visible.then(|| path.to_path_buf())
 }
 
-/// Names of groups must not lead out of their directory, or look like a control file.
+/// Names of groups must not lead out of their directory. (That of a control file is taken already.)
 fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.len() <= 255

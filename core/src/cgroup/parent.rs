@@ -31,6 +31,8 @@ pub(super) struct Shared {
     refusals: Vec<Refusal>,
     /// Where v2 is mounted, for messages.
     v2: Option<PathBuf>,
+    /// The path is somebody else's choice: what stood there before us stays.
+    exact: bool,
     /// Whose handle it is: a forked copy must not remove the original's directories.
     host: fork::Process,
 }
@@ -38,7 +40,16 @@ pub(super) struct Shared {
 impl Parent {
     /// See [`Cgroups::parent`].
     pub(super) fn make(cgroups: &Cgroups, path: &str) -> Result<Self> {
-        let components: Vec<String> = path.split('/').map(String::from).collect();
+        Self::make_at(cgroups, path.split('/').map(String::from).collect(), false)
+    }
+
+    /// See [`Cgroups::group_at`].
+    pub(super) fn exact(cgroups: &Cgroups, path: &str) -> Result<Self> {
+        let components = path.split('/').filter(|component| !component.is_empty());
+        Self::make_at(cgroups, components.map(String::from).collect(), true)
+    }
+
+    fn make_at(cgroups: &Cgroups, components: Vec<String>, exact: bool) -> Result<Self> {
         for component in &components {
             check_name(component)?;
         }
@@ -47,11 +58,16 @@ impl Parent {
             places: Vec::new(),
             refusals: Vec::new(),
             v2: None,
+            exact,
             host: fork::Process::current(),
         };
         for hierarchy in &cgroups.hierarchies {
             let (place, refusals) = match hierarchy.version {
                 Version::V1 => Place::make(hierarchy, &shared.components),
+                Version::V2 if exact => {
+                    shared.v2 = Some(hierarchy.path.clone());
+                    Place::make(hierarchy, &shared.components)
+                }
                 Version::V2 => {
                     shared.v2 = Some(hierarchy.path.clone());
                     make_v2(hierarchy, cgroups.own.as_deref(), &shared.components)
@@ -102,16 +118,30 @@ impl Parent {
 
     /// Removes the directories.
     ///
-    /// Dropping the parent does the same without a word.
+    /// Dropping the last handle does the same without a word.
     ///
     /// # Errors
-    /// `InUse` if there are groups left in them; the other directories are removed nevertheless.
+    /// `InUse` if another clone of this handle or one of its groups is held: then nothing is
+    /// removed yet. Also if somebody else made groups in them: then those that are empty are gone.
     pub fn remove(self) -> Result<()> {
-        self.shared.remove()
+        match Arc::try_unwrap(self.shared) {
+            Ok(shared) => shared.remove(),
+            Err(shared) => {
+                let subject = shared.components.join("/");
+                Err(Error::new(ErrorKind::InUse, "remove cgroup", subject)
+                    .cause("its handle or groups in it are still held")
+                    .fix("remove or drop them first"))
+            }
+        }
     }
 }
 
 impl Shared {
+    /// The directories that lead from the top of a hierarchy to the groups.
+    pub(super) fn depth(&self) -> usize {
+        self.components.len()
+    }
+
     /// The group handles are inert in a process that forked off the one that made them.
     pub(super) fn is_ours(&self) -> bool {
         self.host.is_current()
@@ -163,7 +193,8 @@ impl Shared {
 
     fn remove(&self) -> Result<()> {
         let mut outcome = Ok(());
-        for place in &self.places {
+        let ours = |place: &&Place| !self.exact || place.is_new(&self.components);
+        for place in self.places.iter().filter(ours) {
             if let Err(errno) = place.remove(&self.components) {
                 let subject = place.path.display().to_string();
                 outcome = outcome.and(Err(Error::os("remove cgroup", subject, errno)));
@@ -253,5 +284,79 @@ fn explain(error: Error, errno: rustix::io::Errno) -> Error {
              Delegate=yes)",
         ),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+    use std::fs::{create_dir_all, write};
+
+    /// A directory that looks like a v2 group. Without `writable` nothing can be switched on in it,
+    /// not even by root: the file to do it with is a directory.
+    fn fake_group(path: &Path, writable: bool) {
+        create_dir_all(path).unwrap();
+        write(path.join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        let control = path.join("cgroup.subtree_control");
+        if writable { write(control, "").unwrap() } else { create_dir_all(control).unwrap() }
+    }
+
+    #[test]
+    fn where_the_top_is_not_ours_the_delegated_group_is_used() {
+        let top = tempfile::tempdir().unwrap();
+        let own = top.path().join("user.slice/unit/main");
+        let delegated = top.path().join("user.slice/unit");
+        fake_group(top.path(), false);
+        fake_group(&own, false);
+        fake_group(&delegated, true);
+        fake_group(&delegated.join("skep"), true);
+        let hierarchy = Hierarchy {
+            version: Version::V2,
+            controllers: Controllers::V2,
+            path: top.path().to_path_buf(),
+            root: "/".into(),
+            directory: file::open_directory(rustix::fs::CWD, top.path()).unwrap(),
+        };
+        let components = ["skep".to_string()];
+
+        let seen = Path::new("/user.slice/unit/main");
+        let (place, refusals) = make_v2(&hierarchy, Some(seen), &components);
+        let place = place.unwrap();
+        assert_eq!(place.path, delegated.join("skep"));
+        assert_eq!(place.controllers, Controllers::V2);
+        assert!(refusals.is_empty());
+        assert!(!top.path().join("skep").exists());
+        assert!(!own.join("skep").exists());
+
+        let (place, refusals) = make_v2(&hierarchy, None, &components);
+        assert_eq!(place.unwrap().controllers, Controllers::NONE);
+        assert_eq!(refusals.len(), 3);
+    }
+
+    #[test]
+    fn a_refusal_names_the_place_and_the_way_out() {
+        let shared = |errno| Shared {
+            components: vec!["skep".into()],
+            places: Vec::new(),
+            refusals: vec![Refusal { controllers: Controllers::V2, path: "/c/own".into(), errno }],
+            v2: None,
+            exact: false,
+            host: fork::Process::current(),
+        };
+        let error = shared(Errno::BUSY).missing("web", "cpu", Controllers::CPU);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(
+            error.to_string(),
+            "cannot limit cpus of web: the cgroup controller \"cpu\" cannot be used in /c/own: \
+             Device or resource busy (os error 16); that group has processes of its own; start \
+             this program in a subgroup of a delegated one (systemd: Delegate=yes, \
+             DelegateSubgroup=)"
+        );
+        let error = shared(Errno::ACCESS).missing("web", "memory", Controllers::MEMORY);
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(
+            error.to_string().ends_with("subtree delegated to this user (systemd: Delegate=yes)")
+        );
     }
 }

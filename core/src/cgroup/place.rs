@@ -86,6 +86,11 @@ impl Place {
         Ok((Place { version, controllers, swap, path, directory, first_made }, refusals))
     }
 
+    /// Whether the last directory was made for us.
+    pub(super) fn is_new(&self, components: &[String]) -> bool {
+        self.first_made < components.len()
+    }
+
     /// Removes the last directory, and those above it as far as they are empty and ours: made by
     /// [`Place::make`], or called `skep`. Others may have been made by an administrator, with limits
     /// in them.

@@ -1,11 +1,13 @@
 //! Clearing up after an owner that died.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs;
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use super::{MARK, file, tree};
 use crate::{Error, ErrorKind, Result};
@@ -14,6 +16,8 @@ use crate::{Error, ErrorKind, Result};
 const MAGIC: [i64; 2] = [0x0027_e0eb, 0x6367_7270];
 
 const PATIENCE: Duration = Duration::from_secs(2);
+
+const NOT_ABSOLUTE: &str = "it is not an absolute path";
 
 /// Kills what still runs in the groups below `directories`, and removes them all; the directories
 /// are what [`Parent::directories`](super::Parent::directories) said when their owner lived.
@@ -33,13 +37,71 @@ pub fn sweep(directories: &[PathBuf]) -> Result<()> {
     outcome
 }
 
+/// Kills what still runs in groups that were [kept](super::Group::keep), and removes them.
+///
+/// Otherwise as [`sweep`], wherever the groups are: give only what `keep` returned.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn remove(directories: &[PathBuf]) -> Result<()> {
+    let mut outcome = Ok(());
+    for directory in directories {
+        let removed = match split(directory) {
+            Some((above, name)) => clear(directory, above, name),
+            None => Err(refuse(directory, NOT_ABSOLUTE)),
+        };
+        outcome = outcome.and(removed);
+    }
+    outcome
+}
+
+/// Sends `signal` once to each process of a group that was [kept](super::Group::keep), and of those
+/// inside it; a process that is forked meanwhile may miss it.
+///
+/// # Errors
+/// As [`sweep`], and `InvalidInput` for a number that is no signal's.
+pub fn signal(directories: &[PathBuf], signal: i32) -> Result<()> {
+    let signal = Signal::from_named_raw(signal).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, "send signal", signal.to_string())
+            .cause("it is not the number of a signal")
+    })?;
+    // All hierarchies have the same processes.
+    let Some(directory) = directories.first() else { return Ok(()) };
+    let (above, name) = split(directory).ok_or_else(|| refuse(directory, NOT_ABSOLUTE))?;
+    let Some(parent) = open_above(directory, above)? else { return Ok(()) };
+    tree::signal(&parent, name, signal)
+        .map_err(|errno| Error::os("signal cgroup", directory.display().to_string(), errno))
+}
+
 fn sweep_one(directory: &Path) -> Result<()> {
-    let error = |errno: Errno| Error::os("sweep cgroup", directory.display().to_string(), errno);
-    let Some((above, name)) = split(directory) else {
+    let marked = |above: &Path| above.iter().any(|component| component == OsStr::new(MARK));
+    let Some((above, name)) = split(directory).filter(|(above, _)| marked(above)) else {
         return Err(refuse(directory, "it is not an absolute path below a component \"skep\""));
     };
+    clear(directory, above, name)?;
+    if above.ends_with(MARK) {
+        let _ = fs::rmdir(above); // The last owner's sweep removes this as well.
+    }
+    Ok(())
+}
+
+fn clear(directory: &Path, above: &Path, name: &str) -> Result<()> {
+    let error = |errno: Errno| Error::os("sweep cgroup", directory.display().to_string(), errno);
+    let Some(parent) = open_above(directory, above)? else { return Ok(()) };
+    let deadline = Instant::now() + PATIENCE;
+    let killed = tree::kill(&parent, name, deadline);
+    let removed = tree::remove(&parent, name, deadline);
+    killed.and(removed).map_err(|errno| match errno {
+        Errno::TIMEDOUT => error(Errno::BUSY).cause("a process in it cannot be killed from here"),
+        errno => error(errno),
+    })
+}
+
+/// Opens the directory that `directory` is in; `None` if there is none.
+fn open_above(directory: &Path, above: &Path) -> Result<Option<OwnedFd>> {
+    let error = |errno: Errno| Error::os("open cgroup", directory.display().to_string(), errno);
     let parent = match file::open_directory(fs::CWD, above) {
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(None),
         parent => parent.map_err(error)?,
     };
     // A list of pids in an ordinary file must never get anybody killed.
@@ -48,27 +110,16 @@ fn sweep_one(directory: &Path) -> Result<()> {
     if !MAGIC.contains(&(file_system as i64)) {
         return Err(refuse(directory, "it is not on a cgroup file system"));
     }
-    let deadline = Instant::now() + PATIENCE;
-    let killed = tree::kill(&parent, name, deadline);
-    let removed = tree::remove(&parent, name, deadline);
-    killed.and(removed).map_err(|errno| match errno {
-        Errno::TIMEDOUT => error(Errno::BUSY).cause("a process in it cannot be killed from here"),
-        errno => error(errno),
-    })?;
-    if above.ends_with(MARK) {
-        let _ = fs::rmdir(above); // The last owner's sweep removes this as well.
-    }
-    Ok(())
+    Ok(Some(parent))
 }
 
-/// Splits off the last component, if the path is one we may sweep.
+/// Splits off the last component, if the path is absolute and plain.
 fn split(directory: &Path) -> Option<(&Path, &str)> {
     let (parent, name) = (directory.parent()?, directory.file_name()?.to_str()?);
     let mut components = directory.components();
     let plain = components.next() == Some(Component::RootDir)
         && components.all(|component| matches!(component, Component::Normal(_)));
-    let marked = parent.iter().any(|component| component == OsStr::new(MARK));
-    (plain && marked).then_some((parent, name))
+    plain.then_some((parent, name))
 }
 
 fn refuse(directory: &Path, cause: &'static str) -> Error {
@@ -85,8 +136,12 @@ mod tests {
         let split = |path: &'static str| split(Path::new(path));
         assert_eq!(split("/c/memory/skep/1"), Some((Path::new("/c/memory/skep"), "1")));
         assert_eq!(split("/c/a/skep/1/2"), Some((Path::new("/c/a/skep/1"), "2")));
-        for path in ["/c/skep", "/c/skeps/1", "skep/1", "/c/skep/..", "/c/skep/../1", "/", ""] {
+        for path in ["skep/1", "/c/skep/..", "/c/skep/../1", "/", ""] {
             assert_eq!(split(path), None, "{path}");
+        }
+        for path in ["/c/skep", "/c/skeps/1", "skep/1", "/c/skep/..", "/c/skep/../1", "/", ""] {
+            let error = sweep_one(Path::new(path)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path}");
         }
     }
 

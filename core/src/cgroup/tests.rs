@@ -279,6 +279,18 @@ fn a_name_is_made_once_and_is_plain() {
 }
 
 #[test]
+fn a_parent_with_groups_in_it_stays_until_they_go() {
+    let Some(owner) = Owner::detect() else { return };
+    let parent = owner.parent.clone().unwrap();
+    let group = parent.create("last", &Limits::default()).unwrap();
+    assert_eq!(parent.remove().unwrap_err().kind(), ErrorKind::InUse);
+    assert!(owner.groups() > 0);
+    drop(group);
+    assert_eq!(owner.groups(), 0);
+    assert!(owner.create("next", &Limits::default()).is_ok());
+}
+
+#[test]
 fn without_cgroups_only_limits_fail() {
     let cgroups = Cgroups::from_proc(b"31 23 0:28 / /x rw - tmpfs tmpfs rw\n", b"");
     assert_eq!(cgroups.layout(), Layout::None);

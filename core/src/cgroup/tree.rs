@@ -87,23 +87,37 @@ fn kill_once(parent: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     if file::write(&top, "cgroup.kill", "1").is_ok() {
         return Ok(false);
     }
-    let mut seen = signal_all(&top)?;
+    Ok(signal_tree(top, Signal::KILL)? == 0)
+}
+
+/// Sends `signal` once to each process of the group `name` below `parent` and of those inside it.
+pub(super) fn signal(parent: impl AsFd, name: &str, signal: Signal) -> Result<(), Errno> {
+    match file::open_directory(parent, name) {
+        Err(Errno::NOENT) => Ok(()),
+        top => signal_tree(top?, signal).map(|_| ()),
+    }
+}
+
+/// Sends `signal` to each process in `top` and in the groups inside it, and says how many there
+/// were.
+fn signal_tree(top: OwnedFd, signal: Signal) -> Result<usize, Errno> {
+    let mut seen = signal_all(&top, signal)?;
     walk(top, |directory, inner| {
         match file::open_directory(directory, inner) {
             Err(Errno::NOENT) => {}
-            group => seen += signal_all(&group?)?,
+            group => seen += signal_all(&group?, signal)?,
         }
         Ok(())
     })?;
-    Ok(seen == 0)
+    Ok(seen)
 }
 
-/// Sends SIGKILL to each process directly in `group`, and says how many there were.
+/// Sends `signal` to each process directly in `group`, and says how many there were.
 ///
 /// A number read from the list may belong to a stranger by the time it is used. So each process is
 /// pinned by a pidfd first and then looked up in the list once more: a pidfd whose number is in the
 /// second list is of a process of this group, or of one that is dead.
-fn signal_all(group: &OwnedFd) -> Result<usize, Errno> {
+fn signal_all(group: &OwnedFd, signal: Signal) -> Result<usize, Errno> {
     let listed = processes(group)?;
     for some in listed.chunks(64) {
         let pin = |pid: &Pid| Some((*pid, process::pidfd_open(*pid, PidfdFlags::empty()).ok()?));
@@ -112,7 +126,7 @@ fn signal_all(group: &OwnedFd) -> Result<usize, Errno> {
         for (pid, pidfd) in pinned {
             if still.contains(&Some(pid)) && pid != process::getpid() {
                 // ESRCH: it died meanwhile. EPERM shows as a process that stays.
-                let _ = process::pidfd_send_signal(&pidfd, Signal::KILL);
+                let _ = process::pidfd_send_signal(&pidfd, signal);
             }
         }
     }

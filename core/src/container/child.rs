@@ -7,14 +7,15 @@ use std::time::Duration;
 use nix::libc;
 
 use super::exit::ExitStatus;
-use super::prepare::{Prepared, Workspace};
+use super::prepare::Prepared;
+use super::roots::MountedRoot;
 use super::seat::Seat;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::cgroup::{Group, Usage};
 use crate::image::Lease;
-use crate::process::protocol::Exit;
 use crate::process::running::Running;
 use crate::sys::fork;
+use crate::sys::protocol::Exit;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a drop waits for the kernel to end a killed container.
@@ -44,11 +45,13 @@ pub struct Child {
 #[derive(Debug)]
 struct Live {
     group: Group,
-    workspace: Workspace,
+    root: MountedRoot,
+    /// No file descriptor can have left the container.
+    sealed: bool,
     /// Keeps the image from being removed.
-    _lease: Option<Lease>,
+    lease: Option<Arc<Lease>>,
     /// Keeps the keeper.
-    _seat: Arc<Seat>,
+    seat: Arc<Seat>,
 }
 
 impl Child {
@@ -58,9 +61,10 @@ impl Child {
         seat: Arc<Seat>,
         group: Group,
         prepared: Prepared,
+        sealed: bool,
         stop_signal: Option<String>,
     ) -> Child {
-        let Prepared { workspace, lease, .. } = prepared;
+        let Prepared { root, lease, .. } = prepared;
         Child {
             stdin: None,
             stdout: None,
@@ -68,7 +72,7 @@ impl Child {
             id,
             running,
             stop_signal: stop_signal.as_deref().and_then(signal_number).unwrap_or(libc::SIGTERM),
-            live: Mutex::new(Some(Live { group, workspace, _lease: lease, _seat: seat })),
+            live: Mutex::new(Some(Live { group, root, sealed, lease, seat })),
             ended: OnceLock::new(),
             host: fork::Process::current(),
         }
@@ -180,10 +184,11 @@ impl Child {
     /// What cannot be removed now, the next opening of the store sweeps.
     fn clean_up(&self) -> Option<Usage> {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let Live { group, workspace, _lease, _seat } = live.take()?;
+        let Live { group, root, sealed, lease, seat } = live.take()?;
         let usage = group.usage().ok();
         let _ = group.remove();
-        let _ = workspace.remove();
+        seat.roots.give_back(root, sealed);
+        drop(lease);
         usage
     }
 

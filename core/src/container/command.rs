@@ -1,10 +1,11 @@
 //! The builder of a container, in the manner of [`std::process::Command`].
 
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use oci_spec::runtime::PosixRlimitType;
+use rustix::fs::FileType;
 
 use super::child::Child;
 use super::exit::ExitStatus;
@@ -286,7 +287,7 @@ impl Command {
     }
 
     /// Starts in the engine's keeper, and once more in a new one if that is gone.
-    fn start_in(&self, limits: &Limits, stdio: &[std::os::fd::OwnedFd; 3]) -> Result<Child> {
+    fn start_in(&self, limits: &Limits, stdio: &[OwnedFd; 3]) -> Result<Child> {
         let seat = self.shared.seat()?;
         match self.start_at(&seat, limits, stdio) {
             Err(error) if error.kind() == ErrorKind::KeeperLost => {
@@ -298,26 +299,22 @@ impl Command {
         }
     }
 
-    fn start_at(
-        &self,
-        seat: &Arc<Seat>,
-        limits: &Limits,
-        stdio: &[std::os::fd::OwnedFd; 3],
-    ) -> Result<Child> {
+    fn start_at(&self, seat: &Arc<Seat>, limits: &Limits, stdio: &[OwnedFd; 3]) -> Result<Child> {
         let id = crate::id::random();
         let group = seat.groups.create(&id, limits)?;
         let entry = group.entry()?;
-        let prepared = prepare::root(&self.root, &seat.owned.directory, &id)?;
+        let prepared = prepare::root(&self.root, seat, &id)?;
         let image = prepare::defaults(&self.root);
         let name = self.config.user.as_deref().or(image.user.as_deref()).unwrap_or("");
-        let user = user::resolve(std::os::fd::AsFd::as_fd(&prepared.mount), name)?;
+        let user = user::resolve(prepared.root.mount().as_fd(), name)?;
         let spec = lower(&id, &self.config_with_host_limits(), &image, &user)?;
         let compiled = Compiled::new(&spec, entry.tasks().len())?;
         let inputs = compiled.inputs(&prepared.mount, entry.tasks(), stdio);
         let options = StartOptions { cgroup: entry.directory(), timeout: self.timeout };
         let mut running = seat.keeper.start(&compiled.plan, &inputs, &options)?;
         running.await_exec(&compiled.plan)?;
-        Ok(Child::new(id, running, Arc::clone(seat), group, prepared, image.stop_signal))
+        let sealed = compiled.binds_nothing() && !stdio.iter().any(is_socket);
+        Ok(Child::new(id, running, Arc::clone(seat), group, prepared, sealed, image.stop_signal))
     }
 
     /// The keeper has raised its own limit of open files; its containers get the host's.
@@ -334,19 +331,16 @@ impl Command {
     }
 
     fn limits(&self) -> Result<Limits> {
-        let mut limits = self.limits.clone();
+        let mut limits = self.limits;
         if let Some(memory) = self.memory {
             limits.memory = Some(Memory::new(memory, self.memory_swap)?);
         }
         Ok(limits)
     }
+}
 
-    /// The host directories that would be the root's layers, lowest first: for looking at.
-    #[doc(hidden)]
-    pub fn root(&self) -> Option<PathBuf> {
-        match &self.root {
-            Root::Directory(path) => Some(path.clone()),
-            Root::Image(_) => None,
-        }
-    }
+/// File descriptors can be sent through a socket. What cannot be looked at counts as one.
+fn is_socket(stream: &OwnedFd) -> bool {
+    rustix::fs::fstat(stream)
+        .map_or(true, |stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }

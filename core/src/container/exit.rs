@@ -5,7 +5,7 @@ use std::fmt;
 use nix::sys::signal::Signal;
 
 use crate::cgroup::Usage;
-use crate::process::protocol::Exit;
+use crate::sys::protocol::Exit;
 
 /// Why a container's command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

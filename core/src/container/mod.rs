@@ -3,14 +3,17 @@
 //! The only composer of the mechanisms below it. [`Command`] is the builder, [`Child`] the running
 //! container, [`ExitStatus`] how it ended.
 
+pub mod bundle;
 mod child;
 mod command;
 mod exit;
 mod prepare;
 mod pump;
 mod root;
+mod roots;
 pub(crate) mod seat;
 mod stdio;
+mod workspace;
 
 pub use child::Child;
 pub use command::{Command, Output};

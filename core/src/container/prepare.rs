@@ -2,17 +2,18 @@
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use oci_spec::runtime::Spec;
+use rustix::fs::{Mode, OFlags};
 
 use super::root::Root;
-use crate::image::Lease;
+use super::roots::MountedRoot;
+use super::seat::Seat;
+use crate::image::{Lease, RunConfig};
 use crate::process::compile::{Surroundings, compile};
 use crate::process::plan::{Input, Plan};
-use crate::rootfs::overlay;
 use crate::spec::capability;
 use crate::spec::config::ImageDefaults;
 use crate::spec::mount::MountOptions;
@@ -20,119 +21,67 @@ use crate::spec::seccomp::{self, Arch, Filter};
 use crate::sys::mount;
 use crate::{Error, ErrorKind, Result};
 
-/// A container's directory in the store: removed with this.
-#[derive(Debug)]
-pub(super) struct Workspace(PathBuf);
-
-impl Workspace {
-    /// Makes `upper` and `work` in `owner`'s directory. The upper one looks like `lower`: its mode
-    /// and owner are those of the container's root directory.
-    fn new(owner: &Path, id: &str, lower: &Path) -> Result<Workspace> {
-        let subject = || lower.display().to_string();
-        let like =
-            fs::metadata(lower).map_err(|error| Error::os("use as root", subject(), error))?;
-        let path = owner.join(id);
-        let failed = |error| Error::os("make a directory for", format!("container {id}"), error);
-        let directory = fs::DirBuilder::new();
-        directory.create(&path).map_err(failed)?;
-        let workspace = Workspace(path);
-        fs::DirBuilder::new().mode(0o700).create(workspace.work()).map_err(failed)?;
-        let upper = workspace.upper();
-        fs::DirBuilder::new().mode(0o755).create(&upper).map_err(failed)?;
-        // Explicitly: the host's umask is not ours to rely on.
-        let mode = fs::Permissions::from_mode(like.mode() & 0o7777);
-        fs::set_permissions(&upper, mode).map_err(failed)?;
-        if (like.uid(), like.gid()) != (0, 0) {
-            std::os::unix::fs::chown(&upper, Some(like.uid()), Some(like.gid())).map_err(failed)?;
-        }
-        Ok(workspace)
-    }
-
-    fn upper(&self) -> PathBuf {
-        self.0.join("upper")
-    }
-
-    fn work(&self) -> PathBuf {
-        self.0.join("work")
-    }
-
-    /// Removes the directory with all that the container has written.
-    pub(super) fn remove(self) -> Result<()> {
-        let result = remove_directory(&self.0);
-        let subject = self.0.display().to_string();
-        std::mem::forget(self);
-        result.map_err(|error| Error::os("remove", subject, error))
-    }
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        let _ = remove_directory(&self.0);
-    }
-}
-
-/// Removes a container's directory. One in which nothing has been written goes without opening any
-/// file: a start that failed for want of file descriptors has none for this either.
-fn remove_directory(path: &Path) -> std::io::Result<()> {
-    // Inside of work it is overlay's, as of a mount that is volatile.
-    let volatile = "work/work/incompat/volatile";
-    let _ = fs::remove_file(path.join(volatile).join("dirty"));
-    for inner in [volatile, "work/work/incompat", "work/work", "work", "upper", ""] {
-        match fs::remove_dir(path.join(inner)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return fs::remove_dir_all(path);
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// A mounted root file system, and what keeps it there.
+/// A root file system that is ready, and what keeps it there.
 pub(super) struct Prepared {
+    /// The container's own mount of it.
     pub(super) mount: OwnedFd,
-    pub(super) workspace: Workspace,
-    pub(super) lease: Option<Lease>,
+    pub(super) root: MountedRoot,
+    pub(super) lease: Option<Arc<Lease>>,
 }
 
-/// Mounts `root` with a writable layer in `owner`'s directory.
-pub(super) fn root(root: &Root, owner: &Path, id: &str) -> Result<Prepared> {
+/// Makes `root` ready at `seat`.
+pub(super) fn root(root: &Root, seat: &Seat, id: &str) -> Result<Prepared> {
     let (layers, lease) = match root {
         // Leased before its layers are looked at, so that none is removed in between.
         Root::Image(image) => {
-            let lease = image.lease()?;
+            let lease = seat.lease(image)?;
             (image.layers()?, Some(lease))
         }
         Root::Directory(path) => (vec![path.clone()], None),
     };
-    let top = layers.last().cloned().unwrap_or_default();
-    let workspace = Workspace::new(owner, id, &top)?;
-    let (upper, work) = (workspace.upper(), workspace.work());
-    let mount = overlay::mount(&layers, overlay::Writable { upper: &upper, work: &work })?;
-    Ok(Prepared { mount, workspace, lease })
+    let mut root = seat.roots.take(&layers, lease.is_some(), &seat.owned.directory, id)?;
+    Ok(Prepared { mount: root.for_container()?, root, lease })
 }
 
 /// What the image says about how it is run; nothing for a directory.
 pub(super) fn defaults(root: &Root) -> ImageDefaults {
     match root {
-        Root::Image(image) => image_defaults(image),
+        Root::Image(image) => image_defaults(&image.config().config),
         Root::Directory(_) => ImageDefaults::default(),
     }
 }
 
-fn image_defaults(_image: &crate::image::Image) -> ImageDefaults {
-    ImageDefaults::default()
+fn image_defaults(config: &RunConfig) -> ImageDefaults {
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    ImageDefaults {
+        entrypoint: config.entrypoint.clone().unwrap_or_default(),
+        cmd: config.cmd.clone().unwrap_or_default(),
+        env: config.env.clone(),
+        working_directory: given(&config.working_dir),
+        user: given(&config.user),
+        stop_signal: config.stop_signal.clone(),
+    }
 }
 
 /// A plan with the file descriptors that it wants, but those of the caller.
 pub(super) struct Compiled {
     pub(super) plan: Plan,
+    /// What a plan that waits reads its go from.
+    pub(super) go: Option<OwnedFd>,
     binds: Vec<(usize, OwnedFd)>,
+    /// In the order in which the plan enters them.
+    namespaces: Vec<OwnedFd>,
 }
 
 impl Compiled {
-    /// Compiles `spec` and opens what it binds.
+    /// Compiles `spec` with the default seccomp filter, and opens what it binds.
     pub(super) fn new(spec: &Spec, cgroup_files: usize) -> Result<Compiled> {
+        let seccomp = Some(default_filter()?);
+        Self::around(spec, Surroundings { cgroup_files, seccomp, ..Surroundings::default() })
+    }
+
+    /// Compiles `spec`, and opens what it binds and which namespaces it enters.
+    pub(super) fn around(spec: &Spec, around: Surroundings<'_>) -> Result<Compiled> {
         let mut binds = Vec::new();
         let mut bind_is_directory = Vec::new();
         for (index, mount) in spec.mounts().iter().flatten().enumerate() {
@@ -140,13 +89,19 @@ impl Compiled {
             bind_is_directory.push(opened.as_ref().is_none_or(|(_, directory)| *directory));
             binds.extend(opened.map(|(source, _)| (index, source)));
         }
-        let around = Surroundings {
-            cgroup_files,
-            bind_is_directory: &bind_is_directory,
-            seccomp: Some(default_filter()?),
-            ..Surroundings::default()
-        };
-        Ok(Compiled { plan: compile(spec, &around)?, binds })
+        let plan =
+            compile(spec, &Surroundings { bind_is_directory: &bind_is_directory, ..around })?;
+        let namespaces = plan.inputs().iter().filter_map(|input| match input {
+            Input::Namespace(path) => Some(open_namespace(path)),
+            _ => None,
+        });
+        let namespaces = namespaces.collect::<Result<_>>()?;
+        Ok(Compiled { plan, go: None, binds, namespaces })
+    }
+
+    /// Whether nothing of the host is visible inside.
+    pub(super) fn binds_nothing(&self) -> bool {
+        self.binds.is_empty()
     }
 
     /// The file descriptors of the plan's inputs, in its order.
@@ -157,15 +112,22 @@ impl Compiled {
         stdio: &'a [OwnedFd; 3],
     ) -> Vec<BorrowedFd<'a>> {
         let bind = |wanted: usize| self.binds.iter().find(|(index, _)| *index == wanted);
+        let mut namespaces = self.namespaces.iter();
         let find = |input: &Input| match input {
             Input::Root => Some(root.as_fd()),
             Input::Cgroup(index) => groups.get(*index).map(AsFd::as_fd),
             Input::Bind(index) => bind(*index).map(|(_, source)| source.as_fd()),
             Input::Stdio(number) => stdio.get(*number as usize).map(AsFd::as_fd),
-            Input::Namespace(_) | Input::Go => None,
+            Input::Namespace(_) => namespaces.next().map(AsFd::as_fd),
+            Input::Go => self.go.as_ref().map(AsFd::as_fd),
         };
         self.plan.inputs().iter().filter_map(find).collect()
     }
+}
+
+fn open_namespace(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::os("open", format!("namespace {}", path.display()), errno))
 }
 
 /// Opens what a bind mount shows, detached from the host, and says whether it is a directory.
@@ -173,7 +135,14 @@ fn open_bind(bind: &oci_spec::runtime::Mount) -> Result<Option<(OwnedFd, bool)>>
     let destination = bind.destination().to_string_lossy().into_owned();
     let none = Vec::new();
     let options = MountOptions::parse(&destination, bind.options().as_ref().unwrap_or(&none))?;
-    let Some(source) = bind.source().as_ref().filter(|_| options.bind) else { return Ok(None) };
+    // As the compiler sees it: each bind has its input.
+    if !options.bind && bind.typ().as_deref().is_some_and(|kind| kind != "bind") {
+        return Ok(None);
+    }
+    let source = bind.source().as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, "bind", format!("to {destination}"))
+            .cause("the mount has no source")
+    })?;
     let failed = |error: std::io::Error| {
         Error::os("bind", format!("{} to {destination}", source.display()), error)
     };

@@ -20,7 +20,7 @@ const CHUNK: usize = 64 * 1024;
 pub(super) fn output(mut child: Child, input: &[u8]) -> Result<Output> {
     let failed = |error: io::Error| Error::os("talk to", "a container", error);
     let mut input = Feed { pipe: child.stdin.take(), left: input };
-    input.pipe.iter().try_for_each(|pipe| non_blocking(pipe)).map_err(failed)?;
+    input.pipe.iter().try_for_each(non_blocking).map_err(failed)?;
     let mut sinks = [Sink::new(child.stdout.take()), Sink::new(child.stderr.take())];
     for pipe in sinks.iter().filter_map(|sink| sink.pipe.as_ref()) {
         non_blocking(pipe).map_err(failed)?;

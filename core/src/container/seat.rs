@@ -1,15 +1,18 @@
 //! What an engine's containers share: a keeper, and the directories and groups it owns.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::roots::Roots;
 use crate::cgroup::{self, Cgroups};
+use crate::image::{Digest, Image, Lease};
 use crate::process::keeper::{Birth, Keeper};
 use crate::store::{Owned, Store};
-use crate::sys::fork;
+use crate::sys::{fork, path};
 use crate::{Error, ErrorKind, Result};
 
 /// What is shared by an engine and everything that it has made.
@@ -28,6 +31,8 @@ pub(crate) struct Seat {
     pub(crate) keeper: Keeper,
     pub(crate) groups: cgroup::Parent,
     pub(crate) owned: Owned,
+    pub(super) roots: Roots,
+    leases: Mutex<HashMap<Digest, Weak<Lease>>>,
     host: fork::Process,
 }
 
@@ -78,9 +83,22 @@ impl Seat {
         let above: Vec<_> = above.iter().map(AsFd::as_fd).collect();
         let birth = Birth { lock, owner: &owned.owner, sweep: &above, store: store.root() };
         let keeper = Keeper::birth(birth).inspect_err(|_| {
-            let _ = std::fs::remove_dir_all(&owned.directory);
+            let _ = path::remove_path(&owned.directory);
         })?;
-        Ok(Seat { keeper, groups, owned, host })
+        let (roots, leases) = (Roots::default(), Mutex::default());
+        Ok(Seat { keeper, groups, owned, roots, leases, host })
+    }
+
+    /// A lease of `image`, one for all of its containers here: each is an open file.
+    pub(super) fn lease(&self, image: &Image) -> Result<Arc<Lease>> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lease) = leases.get(image.id()).and_then(Weak::upgrade) {
+            return Ok(lease);
+        }
+        leases.retain(|_, lease| lease.strong_count() > 0);
+        let lease = Arc::new(image.lease()?);
+        leases.insert(*image.id(), Arc::downgrade(&lease));
+        Ok(lease)
     }
 }
 
@@ -89,7 +107,7 @@ impl Drop for Seat {
         if self.host.is_current() {
             self.keeper.end();
             // The groups are removed by their own drop.
-            let _ = std::fs::remove_dir_all(&self.owned.directory);
+            let _ = path::remove_path(&self.owned.directory);
         }
     }
 }

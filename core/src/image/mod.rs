@@ -1,26 +1,45 @@
-//! (under construction)
-use std::path::PathBuf;
-/// Stub.
-#[derive(Debug, Clone)]
-pub struct Image;
-/// Stub.
-#[derive(Debug)]
-pub struct Lease;
-/// Stub.
-#[derive(Debug, Clone)]
-pub struct Images;
-#[allow(missing_docs)]
-impl Images {
-    pub fn open(_: &std::path::Path) -> crate::Result<Images> {
-        Ok(Images)
-    }
+//! Images: named, loaded, stored, unpacked.
+//!
+//! An [`Images`] is what a store has of them. [`Images::load`] takes what docker, podman and
+//! skopeo save, [`Images::import`] a root file system; [`Images::find`] gives an [`Image`] by name
+//! or id, whose [`layers`](Image::layers) are directories for overlayfs, bottom first.
+//!
+//! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
+//! There is no network here and nothing is run.
+
+mod compression;
+mod config;
+mod digest;
+#[cfg(test)]
+mod fixture;
+mod handle;
+mod layers;
+mod layout;
+mod load;
+mod lock;
+mod manifest;
+mod reference;
+mod store;
+mod tar;
+mod unpack;
+
+pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use digest::Digest;
+pub use handle::{Image, Lease};
+pub use manifest::{Descriptor, Manifest, Platform};
+pub use reference::Reference;
+pub use store::{ImageSummary, Images};
+
+use serde::{Deserialize, Deserializer};
+
+/// Reads a field that writers set to `null` for lack of a value.
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
-#[allow(missing_docs)]
-impl Image {
-    pub fn layers(&self) -> crate::Result<Vec<PathBuf>> {
-        unimplemented!()
-    }
-    pub fn lease(&self) -> crate::Result<Lease> {
-        unimplemented!()
-    }
-}
+
+#[cfg(test)]
+mod tests;

@@ -11,10 +11,11 @@ use std::ffi::CString;
 use std::path::Path;
 
 use nix::libc;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, PosixRlimitType, Process, Spec};
 
 use super::plan::{FsOption, Input, Operation, Plan};
 use crate::spec::capability;
+use crate::spec::config::DEFAULT_PATH;
 use crate::spec::mount::MountOptions;
 use crate::sys::mount::attribute;
 use crate::{Error, ErrorKind, Result};
@@ -30,7 +31,9 @@ pub struct Surroundings<'a> {
     pub cgroup_mounts: CgroupMounts,
     /// The compiled seccomp filter, instructions of eight bytes each.
     pub seccomp: Option<&'a [u8]>,
-    /// Report the finished container and await a byte before the exec.
+    /// `SECCOMP_FILTER_FLAG_*` for loading it.
+    pub seccomp_flags: u32,
+    /// Look for the command, report the finished container, and await a byte before the exec.
     pub wait_for_go: bool,
 }
 
@@ -40,7 +43,8 @@ pub enum CgroupMounts {
     /// One unified hierarchy.
     #[default]
     V2,
-    /// These version 1 hierarchies: mount option and directory name are the same.
+    /// These version 1 hierarchies: mount option and directory name are the same. None of them is
+    /// an empty directory.
     V1(Vec<String>),
 }
 
@@ -62,6 +66,7 @@ pub fn compile(spec: &Spec, around: &Surroundings<'_>) -> Result<Plan> {
     compiler.devices()?;
     compiler.sysctls()?;
     compiler.masks()?;
+    compiler.propagation()?;
     compiler.limits()?;
     compiler.streams();
     compiler.identity()?;
@@ -79,10 +84,6 @@ struct Compiler<'a> {
     made: HashSet<String>,
 }
 
-/// Where the command is looked for if the environment has no PATH: docker's default.
-pub(crate) const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 impl Compiler<'_> {
     fn refuse_unsupported(&self) -> Result<()> {
         let hooks = self.spec.hooks().as_ref().is_some_and(|hooks| {
@@ -97,8 +98,15 @@ impl Compiler<'_> {
         });
         let some_devices = self.linux.devices().as_ref().is_some_and(|list| !list.is_empty());
         let some_uids = self.linux.uid_mappings().as_ref().is_some_and(|list| !list.is_empty());
+        let seccomp = self.linux.seccomp().as_ref();
+        let listener = seccomp.is_some_and(|profile| profile.listener_path().is_some());
+        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
         let refused = [
             (self.process.terminal() == Some(true), "process.terminal"),
+            (named(self.process.apparmor_profile()), "process.apparmorProfile"),
+            (named(self.process.selinux_label()), "process.selinuxLabel"),
+            (named(self.linux.mount_label()), "linux.mountLabel"),
+            (listener, "linux.seccomp.listenerPath"),
             (hooks, "hooks"),
             (some_uids, "linux.uidMappings"),
             (some_devices, "linux.devices"),
@@ -126,6 +134,9 @@ impl Compiler<'_> {
                 None if kind == LinuxNamespaceType::Pid => {
                     self.plan.clone_flags |= libc::CLONE_NEWPID as u64;
                 }
+                None if kind == LinuxNamespaceType::Network => {
+                    self.plan.clone_flags |= libc::CLONE_NEWNET as u64;
+                }
                 None => unshare |= new_namespace(kind)?,
                 Some(_) if kind == LinuxNamespaceType::Pid || kind == LinuxNamespaceType::User => {
                     return Err(unsupported("linux.namespaces with a path to a pid or user one"));
@@ -141,9 +152,6 @@ impl Compiler<'_> {
         }
         self.plan.push(Operation::Unshare { flags: unshare as u32 });
         self.plan.push(Operation::SessionKeyring);
-        if unshare & libc::CLONE_NEWNET != 0 {
-            self.plan.push(Operation::LinkUp { name: "lo" });
-        }
         Ok(())
     }
 
@@ -213,7 +221,8 @@ impl Compiler<'_> {
             return Ok(());
         };
         let mode = FsOption { key: c"mode".into(), value: Some(c"755".into()) };
-        let attributes = set & !attribute::RDONLY;
+        let writable = if hierarchies.is_empty() { 0 } else { attribute::RDONLY };
+        let attributes = set & !writable;
         let fs = c"tmpfs".into();
         self.plan.push(Operation::Mount { fs, options: vec![mode], attributes, target });
         for hierarchy in hierarchies {
@@ -286,6 +295,22 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// The root came as a private mount with no peers: it is a slave of nobody already.
+    fn propagation(&mut self) -> Result<()> {
+        let flags = match self.linux.rootfs_propagation().as_deref().unwrap_or("") {
+            "" | "private" | "rprivate" | "slave" | "rslave" => return Ok(()),
+            "shared" | "rshared" => libc::MS_SHARED | libc::MS_REC,
+            "unbindable" | "runbindable" => libc::MS_UNBINDABLE | libc::MS_REC,
+            other => {
+                let subject = format!("{other:?} in linux.rootfsPropagation");
+                return Err(Error::new(ErrorKind::InvalidInput, "use", subject)
+                    .cause("it is not shared, slave, private or unbindable"));
+            }
+        };
+        self.plan.push(Operation::Propagation { flags });
+        Ok(())
+    }
+
     fn masks(&mut self) -> Result<()> {
         for path in self.linux.masked_paths().iter().flatten() {
             let path = absolute(path, "linux.maskedPaths")?;
@@ -303,10 +328,10 @@ impl Compiler<'_> {
 
     fn limits(&mut self) -> Result<()> {
         for limit in self.process.rlimits().iter().flatten() {
-            let resource = limit.typ() as u32;
+            let resource = resource_number(limit.typ());
             let (soft, hard) = (limit.soft(), limit.hard());
             if soft > hard {
-                let subject = format!("rlimit {}", super::flags::Resource(resource));
+                let subject = format!("rlimit {}", crate::spec::flags::Resource(resource));
                 return Err(Error::new(ErrorKind::InvalidInput, "set", subject)
                     .cause(format!("the soft limit {soft} is above the hard limit {hard}")));
             }
@@ -337,6 +362,10 @@ impl Compiler<'_> {
         // As docker and runc: a working directory that is missing is made.
         self.make_target(&cwd, true)?;
         self.plan.push(Operation::Bounding { keep: sets.bounding });
+        // Without no_new_privs it takes CAP_SYS_ADMIN, which what follows gives up.
+        if self.process.no_new_privileges() != Some(true) {
+            self.seccomp();
+        }
         self.plan.push(Operation::User {
             uid: user.uid(),
             gid: user.gid(),
@@ -355,19 +384,31 @@ impl Compiler<'_> {
 
     fn command(&mut self) -> Result<()> {
         let exec = self.exec()?;
-        if self.around.wait_for_go {
+        if let (true, Operation::Exec { paths, .. }) = (self.around.wait_for_go, &exec) {
+            let (command, paths) = (self.command_name(), paths.clone());
             let go = self.plan.input(Input::Go);
+            self.plan.push(Operation::Find { command, paths });
             self.plan.push(Operation::Send);
             self.plan.push(Operation::Await { go });
         }
         if self.process.no_new_privileges() == Some(true) {
             self.plan.push(Operation::NoNewPrivileges);
-        }
-        if let Some(filter) = self.around.seccomp {
-            self.plan.push(Operation::Seccomp { filter: filter.to_vec(), flags: 0 });
+            self.seccomp();
         }
         self.plan.push(exec);
         Ok(())
+    }
+
+    fn seccomp(&mut self) {
+        if let Some(filter) = self.around.seccomp {
+            let (filter, flags) = (filter.to_vec(), self.around.seccomp_flags);
+            self.plan.push(Operation::Seccomp { filter, flags });
+        }
+    }
+
+    fn command_name(&self) -> String {
+        let args = self.process.args().as_deref().unwrap_or_default();
+        args.first().cloned().unwrap_or_default()
     }
 
     fn exec(&self) -> Result<Operation> {
@@ -397,13 +438,17 @@ impl Compiler<'_> {
     }
 }
 
+/// The kernel's `RLIMIT_*`, in whose order oci-spec lists its own; a test compares them.
+fn resource_number(resource: PosixRlimitType) -> u32 {
+    resource as u32
+}
+
 fn new_namespace(kind: LinuxNamespaceType) -> Result<libc::c_int> {
     Ok(match kind {
         LinuxNamespaceType::Mount => libc::CLONE_NEWNS,
         LinuxNamespaceType::Cgroup => libc::CLONE_NEWCGROUP,
         LinuxNamespaceType::Uts => libc::CLONE_NEWUTS,
         LinuxNamespaceType::Ipc => libc::CLONE_NEWIPC,
-        LinuxNamespaceType::Network => libc::CLONE_NEWNET,
         other => return Err(unsupported(&format!("linux.namespaces: {other}"))),
     })
 }
@@ -433,3 +478,6 @@ fn unsupported(field: &str) -> Error {
         .cause("skep does not implement it yet")
         .fix("leave it out")
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,9 @@ use nix::libc;
 use rustix::fs::CWD;
 
 use super::plan::{FsOption, Operation, Plan, Slot};
-use super::protocol::{BASE, Call, Header, MAGIC, MAX_FDS, NR_FAIL, SLOTS_AT, VERSION};
 use crate::sys::message::bytes_of;
 use crate::sys::mount::attribute;
+use crate::sys::protocol::{BASE, Call, Header, MAGIC, MAX_FDS, NR_FAIL, SLOTS_AT, VERSION};
 
 /// One for each file descriptor that can be given, and some for what calls open on the way.
 const SLOTS: usize = MAX_FDS + 1 + 3 + NODES.len() + 1;
@@ -27,6 +27,7 @@ const TARGET: Slot = Slot(MAX_FDS as u16 + 3);
 const MAX_CAPABILITY: u64 = 47;
 
 const RESOLVE_NO_MAGICLINKS: u64 = 2;
+const RESOLVE_NO_SYMLINKS: u64 = 4;
 const OPEN_PATH: u64 = (libc::O_PATH | libc::O_CLOEXEC) as u64;
 const EMPTY_BOTH: u64 = 0x4 | 0x40;
 const EMPTY_FROM: u64 = 0x4;
@@ -165,6 +166,24 @@ fn errnos(list: &[i32]) -> [u8; 4] {
     tolerate
 }
 
+/// `MOUNT_ATTR_*` as the `MS_*` of mount(2).
+fn mount_flags(attributes: u64) -> u64 {
+    let pairs = [
+        (attribute::RDONLY, libc::MS_RDONLY),
+        (attribute::NOSUID, libc::MS_NOSUID),
+        (attribute::NODEV, libc::MS_NODEV),
+        (attribute::NOEXEC, libc::MS_NOEXEC),
+        (attribute::NOATIME, libc::MS_NOATIME),
+        (attribute::STRICTATIME, libc::MS_STRICTATIME),
+        (attribute::NODIRATIME, libc::MS_NODIRATIME),
+        (attribute::NOSYMFOLLOW, MS_NOSYMFOLLOW),
+    ];
+    pairs.iter().filter(|(bit, _)| attributes & bit != 0).fold(0, |flags, (_, ms)| flags | ms)
+}
+
+/// Linux 5.10; not in libc.
+const MS_NOSYMFOLLOW: u64 = 256;
+
 /// How each operation is written as calls.
 impl Encoder {
     fn operation(&mut self, operation: &Operation) {
@@ -186,7 +205,6 @@ impl Encoder {
             }
             O::Hostname { name } => self.named(libc::SYS_sethostname, name),
             O::Domainname { name } => self.named(libc::SYS_setdomainname, name),
-            O::LinkUp { name } => self.link_up(name),
             O::Pivot { root } => self.pivot(*root),
             O::Directory { path, mode } => self.directory(path, *mode),
             O::File { path } => self.file(path),
@@ -239,6 +257,7 @@ impl Encoder {
             O::Capabilities { effective, permitted, inheritable, ambient } => {
                 self.capabilities(*effective, *permitted, *inheritable, *ambient);
             }
+            O::Find { paths, .. } => self.find(paths),
             O::Send => {
                 let report = self.words32(&[u32::from(self.op), 0, 0]);
                 let args = [S(Slot(0)), report, V(12), V(libc::MSG_NOSIGNAL as u64), V(0), V(0)];
@@ -261,20 +280,6 @@ impl Encoder {
 
     fn prctl(&mut self, option: i32, value: u64) {
         self.call(libc::SYS_prctl, &[V(option as u64), V(value), V(0), V(0), V(0)]);
-    }
-
-    fn link_up(&mut self, name: &str) {
-        const UP_RUNNING: u16 = (libc::IFF_UP | libc::IFF_RUNNING) as u16;
-        let mut request = [0u8; 40];
-        let len = name.len().min(15);
-        request[..len].copy_from_slice(&name.as_bytes()[..len]);
-        request[16..18].copy_from_slice(&UP_RUNNING.to_ne_bytes());
-        let kind = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u64;
-        let args = [V(libc::AF_INET as u64), V(kind), V(0)];
-        self.call(libc::SYS_socket, &args).store = place(CONTEXT);
-        self.align(8);
-        let request = self.bytes(&request);
-        self.call(libc::SYS_ioctl, &[S(CONTEXT), V(libc::SIOCSIFFLAGS as u64), request]);
     }
 
     fn pivot(&mut self, root: Slot) {
@@ -322,24 +327,28 @@ impl Encoder {
         self.call(libc::SYS_move_mount, &[S(mount), empty, S(TARGET), empty, V(EMPTY_BOTH)])
     }
 
+    /// `mount(2)` on "." after entering the target: one call where fsopen(2) and its like take six
+    /// (measured: 10 to 30 us more for each mount), and the target is what was opened, whatever its
+    /// path leads to meanwhile.
     fn mount(&mut self, fs: &CStr, options: &[FsOption], attributes: u64, target: &CStr) {
-        const CLOEXEC: u64 = 1;
-        let (set_flag, set_string, create) = (V(0), V(1), V(6));
-        let fs = self.text(fs);
-        self.call(libc::SYS_fsopen, &[fs, V(CLOEXEC)]).store = place(CONTEXT);
-        for option in options {
-            let key = self.text(&option.key);
-            let (command, value) = match &option.value {
-                Some(value) => (set_string, self.text(value)),
-                None => (set_flag, V(0)),
-            };
-            self.call(libc::SYS_fsconfig, &[S(CONTEXT), command, key, value, V(0)]);
-        }
-        self.call(libc::SYS_fsconfig, &[S(CONTEXT), create, V(0), V(0), V(0)]);
-        let args = [S(CONTEXT), V(CLOEXEC), V(attributes)];
-        self.call(libc::SYS_fsmount, &args).store = place(MOUNT);
-        self.open_target(target);
-        self.attach(MOUNT);
+        // Masks and read-only paths name /proc and /sys by path: these must really be there.
+        let exact = matches!(fs.to_bytes(), b"proc" | b"sysfs");
+        let path = self.text(target);
+        let resolve = if exact { RESOLVE_NO_SYMLINKS } else { RESOLVE_NO_MAGICLINKS };
+        let how = self.words(&[OPEN_PATH | libc::O_DIRECTORY as u64, 0, resolve]);
+        self.call(libc::SYS_openat2, &[cwd(), path, how, V(24)]).store = place(TARGET);
+        self.call(libc::SYS_fchdir, &[S(TARGET)]);
+        let (fs, dot) = (self.text(fs), self.text(c"."));
+        let data = match options {
+            [] => V(0),
+            options => {
+                let list: Vec<String> = options.iter().map(ToString::to_string).collect();
+                self.bytes(format!("{}\0", list.join(",")).as_bytes())
+            }
+        };
+        self.call(libc::SYS_mount, &[fs, dot, fs, V(mount_flags(attributes)), data]);
+        let root = self.text(c"/");
+        self.call(libc::SYS_chdir, &[root]);
     }
 
     /// Takes copies of the device nodes in the keeper's own root, which is the root until the pivot.
@@ -366,14 +375,13 @@ impl Encoder {
         let missing = errnos(&[libc::ENOENT, libc::ENOTDIR]);
         let null = node(0);
         let empty = self.text(c"");
-        let tmpfs = self.text(c"tmpfs");
+        let (tmpfs, dot, root) = (self.text(c"tmpfs"), self.text(c"."), self.text(c"/"));
         let directory = self.open(path, OPEN_PATH | libc::O_DIRECTORY as u64, TARGET);
-        (directory.tolerate, directory.skip) = (missing, 4);
-        self.call(libc::SYS_fsopen, &[tmpfs, V(1)]).store = place(CONTEXT);
-        self.call(libc::SYS_fsconfig, &[S(CONTEXT), V(6), V(0), V(0), V(0)]);
-        let args = [S(CONTEXT), V(1), V(attribute::RDONLY | attribute::NODEV)];
-        self.call(libc::SYS_fsmount, &args).store = place(MOUNT);
-        self.attach(MOUNT).skip_after = 3;
+        (directory.tolerate, directory.skip) = (missing, 3);
+        self.call(libc::SYS_fchdir, &[S(TARGET)]);
+        let flags = libc::MS_RDONLY | libc::MS_NODEV | libc::MS_NOSUID | libc::MS_NOEXEC;
+        self.call(libc::SYS_mount, &[tmpfs, dot, tmpfs, V(flags), V(0)]);
+        self.call(libc::SYS_chdir, &[root]).skip_after = 3;
         let file = self.open(path, OPEN_PATH, TARGET);
         (file.tolerate, file.skip) = (missing, 2);
         let args = [S(null), empty, V(TREE_CLONE | AT_EMPTY_PATH)];
@@ -455,6 +463,25 @@ impl Encoder {
         self.call(libc::SYS_seccomp, &[mode, V(u64::from(flags)), program]);
     }
 
+    /// As [`exec`](Self::exec) looks, without executing.
+    fn find(&mut self, paths: &[CString]) {
+        // What a call can skip is counted in a byte; so long a search is left to the exec.
+        if paths.len() >= usize::from(u8::MAX) {
+            return;
+        }
+        for (index, path) in paths.iter().enumerate() {
+            let path = self.text(path);
+            let access = self.call(libc::SYS_faccessat, &[cwd(), path, V(libc::X_OK as u64)]);
+            access.tolerate = errnos(&[libc::ENOENT, libc::ENOTDIR, libc::EACCES]);
+            access.skip_after = (paths.len() - index) as u8;
+        }
+        self.fail_not_found();
+    }
+
+    fn fail_not_found(&mut self) {
+        self.call(0, &[V(libc::ENOENT as u64)]).nr = NR_FAIL;
+    }
+
     fn exec(&mut self, paths: &[CString], argv: &[CString], envp: &[CString]) {
         let (argv, envp) = (self.strings(argv), self.strings(envp));
         for path in paths {
@@ -462,8 +489,7 @@ impl Encoder {
             self.call(libc::SYS_execve, &[path, argv, envp]).tolerate =
                 errnos(&[libc::ENOENT, libc::ENOTDIR, libc::EACCES]);
         }
-        let fail = self.call(0, &[V(libc::ENOENT as u64)]);
-        fail.nr = NR_FAIL;
+        self.fail_not_found();
     }
 }
 

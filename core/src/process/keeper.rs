@@ -11,8 +11,10 @@ use rustix::process::PidfdFlags;
 
 use super::plan::Plan;
 use super::program;
-use super::protocol::{Hello, INTO_CGROUP, MAGIC, MAX_FDS, ONE_SHOT, START, Start, VERSION};
 use super::running::Running;
+use crate::sys::protocol::{
+    ABANDONED, Channels, Hello, INTO_CGROUP, MAGIC, MAX_FDS, ONE_SHOT, Start, VERSION,
+};
 use crate::sys::{birth, message};
 use crate::{Error, ErrorKind, Result};
 
@@ -113,10 +115,8 @@ impl Keeper {
         let failed = |errno: Errno| Error::os("start", "a process", errno);
         let encoded = super::encode::encode(plan);
         let memory = memory_file(&encoded).map_err(failed)?;
-        let (status, their_status) = message::pair().map_err(failed)?;
-        let (reply, their_reply) = message::pair().map_err(failed)?;
-        let mut fds = Vec::with_capacity(4 + inputs.len());
-        fds.extend([their_status.as_fd(), their_reply.as_fd(), memory.as_fd()]);
+        let mut fds = Vec::with_capacity(2 + inputs.len());
+        fds.push(memory.as_fd());
         if let Some(cgroup) = options.cgroup {
             flags |= INTO_CGROUP;
             fds.push(cgroup);
@@ -127,18 +127,39 @@ impl Keeper {
                 .cause(format!("it needs {} file descriptors, of {MAX_FDS} at most", fds.len()))
                 .fix("bind fewer mounts"));
         }
-        let start = Start {
-            kind: START,
+        let (channels, status, reply) = self.take_channels()?;
+        let mut start = Start {
+            channels,
             flags,
             clone_flags: plan.clone_flags,
             timeout_ms: options.timeout.map_or(0, milliseconds),
             plan_size: encoded.len() as u64,
         };
-        match message::send(&self.control, &start, &fds) {
-            Ok(()) => Ok(Running::new(status, reply)),
-            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(lost()),
-            Err(errno) => Err(failed(errno)),
+        let sent = message::send(&self.control, &start, &fds);
+        if sent.is_err() {
+            start.flags = ABANDONED;
+            let _ = message::send(&self.control, &start, &[]);
         }
+        sent.map(|()| Running::new(status, reply)).map_err(explain)
+    }
+
+    /// Channels for one start; the keeper sends them ahead, so that there is hardly ever a wait.
+    fn take_channels(&self) -> Result<(u32, OwnedFd, OwnedFd)> {
+        match message::receive_with_fds::<Channels>(&self.control) {
+            Ok(Some((channels, [status, reply]))) => Ok((channels.index, status, reply)),
+            Ok(None) => Err(lost()),
+            Err(errno) => Err(explain(errno)),
+        }
+    }
+}
+
+/// A failure of the control channel.
+fn explain(errno: Errno) -> Error {
+    match errno {
+        Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN => lost(),
+        Errno::MFILE => Error::os("start", "a process", errno)
+            .fix("raise the host's limit of open files (RLIMIT_NOFILE)"),
+        errno => Error::os("start", "a process", errno),
     }
 }
 

@@ -9,9 +9,10 @@
 //!
 //! 1. **Join** the control groups first: all that follows is accounted and limited there, and a
 //!    cgroup namespace is rooted where its maker stands. (On cgroup v2 the clone itself does it.)
-//! 2. **Enter and unshare** the namespaces, all new ones in one call. The clone made only the pid
-//!    namespace, which takes a fork; the others are made here, in parallel with other starts.
-//! 3. **Names and loopback**, which need nothing else.
+//! 2. **Enter and unshare** the namespaces, all new ones in one call. The clone itself brings the pid
+//!    namespace, which takes a fork, and the network namespace with its loopback up, which the
+//!    keeper makes ahead while it is idle; the others are made here, in parallel with other starts.
+//! 3. **Names**, which need nothing else.
 //! 4. **Copy the device nodes** of the keeper's own root, then **pivot** into the root mount, which came as a file descriptor attached nowhere, and drop the
 //!    old root. From here on no path can lead outside: every later path is the container's own.
 //! 5. **Mounts** in the order of the spec, each made detached and then attached to a target that
@@ -22,13 +23,16 @@
 //! 8. **Bounding set**, while CAP_SETPCAP is there; then the **user**; then the **working directory**
 //!    as that user (a directory only root may enter is refused); then the **capabilities** that are
 //!    left, because changing the user changes them.
-//! 9. **Send and await**, where somebody wants to look at or hold the finished container.
+//! 9. **Find, send and await**, where somebody wants to look at or hold the finished container.
 //! 10. **no_new_privs, then seccomp**, last: the filter need only allow what comes after it, which
-//!     is the **exec**.
+//!     is the **exec**. Without no_new_privs only a process with CAP_SYS_ADMIN may load a filter:
+//!     there it comes before the user is changed, as runc has it.
 
 use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
+
+pub use crate::spec::mount::FsOption;
 
 /// A place for a file descriptor in a plan: given at the start, or opened on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +56,10 @@ pub enum Input {
     Go,
 }
 
-/// One step of a plan.
+/// One step of a plan. The fields are the arguments of the calls that each variant's line shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(missing_docs)]
 pub enum Operation {
     /// `write(group, "0")`
     Join { group: Slot },
@@ -68,8 +73,6 @@ pub enum Operation {
     Hostname { name: String },
     /// `setdomainname(name)`
     Domainname { name: String },
-    /// `ioctl(SIOCSIFFLAGS, {name, IFF_UP})`
-    LinkUp { name: &'static str },
     /// `move_mount(root, "/"); pivot_root(".", "."); umount2(".", MNT_DETACH)`
     Pivot { root: Slot },
     /// `mkdir(path, mode)`, there already is well
@@ -78,7 +81,7 @@ pub enum Operation {
     File { path: CString },
     /// `symlink(target, path)`, there already is well
     Symlink { target: CString, path: CString },
-    /// `fsopen(fs); fsconfig(...); fsmount(attributes); move_mount(target)`
+    /// `openat2(target); fchdir(); mount(fs, ".", fs, attributes, options)`
     Mount { fs: CString, options: Vec<FsOption>, attributes: u64, target: CString },
     /// `move_mount(mount, target)`
     Attach { mount: Slot, target: CString },
@@ -114,6 +117,9 @@ pub enum Operation {
     WorkingDirectory { path: CString },
     /// `capset(effective, permitted, inheritable)`, `prctl(PR_CAP_AMBIENT_RAISE, ...)`
     Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: u64 },
+    /// `faccessat(path, X_OK)`, until one of `paths` is there: before a go, as an exec's error would
+    /// come too late for whoever asked
+    Find { command: String, paths: Vec<CString> },
     /// `sendto(status)`: tells the library that the plan came this far
     Send,
     /// `read(go)`: waits for a byte; end of file ends the plan
@@ -124,15 +130,6 @@ pub enum Operation {
     Seccomp { filter: Vec<u8>, flags: u32 },
     /// `execve(path, argv, envp)` of the first of `paths` that is there
     Exec { paths: Vec<CString>, argv: Vec<CString>, envp: Vec<CString> },
-}
-
-/// A mount option of a file system, as fsconfig(2) takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FsOption {
-    /// The option's name.
-    pub key: CString,
-    /// Its value; `None` for a flag.
-    pub value: Option<CString>,
 }
 
 /// See the [module](self).
@@ -180,7 +177,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "clone({})", super::flags::Namespaces(self.clone_flags as u32))?;
+        writeln!(f, "clone({})", crate::spec::flags::Namespaces(self.clone_flags as u32))?;
         for operation in &self.operations {
             self.write_operation(f, operation)?;
             writeln!(f)?;
@@ -191,7 +188,7 @@ impl fmt::Display for Plan {
 
 impl Plan {
     fn write_operation(&self, f: &mut fmt::Formatter<'_>, op: &Operation) -> fmt::Result {
-        use super::flags::{Attributes, Capabilities, Namespaces, Resource};
+        use crate::spec::flags::{Attributes, Capabilities, Namespaces, Resource};
         use Operation as O;
         match op {
             O::Join { group } => write!(f, "join({})", self.slot_name(*group)),
@@ -200,7 +197,6 @@ impl Plan {
             O::SessionKeyring => write!(f, "keyctl(JOIN_SESSION_KEYRING)"),
             O::Hostname { name } => write!(f, "sethostname({name:?})"),
             O::Domainname { name } => write!(f, "setdomainname({name:?})"),
-            O::LinkUp { name } => write!(f, "link_up({name:?})"),
             O::Pivot { root } => write!(f, "pivot_root({})", self.slot_name(*root)),
             O::Directory { path, mode } => write!(f, "mkdir({path:?}, {mode:#o})"),
             O::File { path } => write!(f, "create({path:?})"),
@@ -240,6 +236,7 @@ impl Plan {
                 Capabilities(*inheritable),
                 Capabilities(*ambient)
             ),
+            O::Find { paths, .. } => write!(f, "access({paths:?}, X_OK)"),
             O::Send => write!(f, "send(<status>)"),
             O::Await { go } => write!(f, "await({})", self.slot_name(*go)),
             O::NoNewPrivileges => write!(f, "prctl(NO_NEW_PRIVS)"),
@@ -253,16 +250,6 @@ impl Plan {
     }
 }
 
-impl fmt::Display for FsOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.key.to_string_lossy())?;
-        match &self.value {
-            Some(value) => write!(f, "={}", value.to_string_lossy()),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Operation {
     /// What a failure of it is called: "cannot VERB SUBJECT".
     pub(super) fn described(&self) -> (&'static str, String) {
@@ -272,12 +259,11 @@ impl Operation {
             O::Join { .. } => ("join", "the control group".into()),
             O::Enter { path, .. } => ("enter", format!("namespace {}", path.display())),
             O::Unshare { flags } => {
-                ("create", format!("namespaces {}", super::flags::Namespaces(*flags)))
+                ("create", format!("namespaces {}", crate::spec::flags::Namespaces(*flags)))
             }
             O::SessionKeyring => ("join", "a new session keyring".into()),
             O::Hostname { name } => ("set", format!("host name {name}")),
             O::Domainname { name } => ("set", format!("domain name {name}")),
-            O::LinkUp { name } => ("bring up", format!("network interface {name}")),
             O::Pivot { .. } => ("enter", "the root file system".into()),
             O::Directory { path, .. } => ("create", format!("directory {}", text(path))),
             O::File { path } => ("create", format!("file {}", text(path))),
@@ -292,7 +278,7 @@ impl Operation {
             O::Propagation { .. } => ("set propagation of", "the root file system".into()),
             O::Write { path, .. } => ("write", text(path)),
             O::Limit { resource, .. } => {
-                ("set", format!("rlimit {}", super::flags::Resource(*resource)))
+                ("set", format!("rlimit {}", crate::spec::flags::Resource(*resource)))
             }
             O::Session => ("create", "a session".into()),
             O::Stdio { to, .. } => ("connect", format!("file descriptor {to}")),
@@ -302,6 +288,7 @@ impl Operation {
             O::User { uid, gid, .. } => ("become", format!("user {uid}:{gid}")),
             O::WorkingDirectory { path } => ("enter", format!("working directory {}", text(path))),
             O::Capabilities { .. } => ("set", "capabilities".into()),
+            O::Find { command, .. } => ("execute", command.clone()),
             O::Send => ("report", "the finished container".into()),
             O::Await { .. } => ("await", "the start of the container".into()),
             O::NoNewPrivileges => ("set", "no_new_privs".into()),

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::keeper::lost;
 use super::plan::{Operation, Plan};
-use super::protocol::{Exit, OP_CLONE, Report, Signal};
 use crate::sys::message;
+use crate::sys::protocol::{Exit, OP_CLONE, Report, Signal};
 use crate::{Error, ErrorKind, Result};
 
 /// A started process: two sockets, one of which closes at its exec. Dropping it kills it.
@@ -124,15 +124,16 @@ fn explain(plan: &Plan, report: Report) -> Error {
     let (verb, subject) = operation.described();
     let error = Error::os(verb, subject, errno);
     match (operation, report.errno) {
-        (Operation::Exec { .. }, libc::ENOENT | libc::ENOTDIR) => error
+        (Operation::Exec { .. } | Operation::Find { .. }, libc::ENOENT | libc::ENOTDIR) => error
             .with_kind(ErrorKind::NotFound)
             .cause("there is no such command in the container, or its interpreter is missing")
             .fix("check its name and the PATH of the container"),
-        (Operation::Exec { .. }, libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::ELIBBAD) => {
-            error.with_kind(ErrorKind::NotExecutable).fix(
-                "give an executable file of this machine's architecture that the user may execute",
-            )
-        }
+        (
+            Operation::Exec { .. } | Operation::Find { .. },
+            libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::ELIBBAD,
+        ) => error.with_kind(ErrorKind::NotExecutable).fix(
+            "give an executable file of this machine's architecture that the user may execute",
+        ),
         (Operation::Exec { .. }, libc::E2BIG) => error
             .with_kind(ErrorKind::InvalidInput)
             .fix("shorten the arguments and the environment"),
@@ -152,7 +153,7 @@ fn explain_clone(errno: std::io::Error) -> Error {
         Some(libc::EAGAIN | libc::ENOMEM) => "check RLIMIT_NPROC, pids limits and free memory",
         Some(libc::EMFILE) => "raise the hard limit of open files (RLIMIT_NOFILE)",
         Some(libc::EPERM) => "run as root: skep does not run rootless yet",
-        _ => "see doctor()",
+        _ => return Error::os("start", "a process in new namespaces", errno),
     };
     Error::os("start", "a process in new namespaces", errno).fix(fix)
 }

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{Capability, LinuxCapabilities};
 
-use crate::process::flags::CAPABILITIES;
+use super::flags::CAPABILITIES;
 
 /// The five sets, bit n for capability n.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+/// Where the command is looked for if the environment has no PATH: docker's default.
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The configuration of one container. Everything has a safe default.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ContainerConfig {

@@ -92,7 +92,7 @@ fn environment(
     hostname: &str,
 ) -> Result<Vec<String>> {
     let mut list: Vec<(&str, &str)> = vec![
-        ("PATH", crate::process::compile::DEFAULT_PATH),
+        ("PATH", crate::spec::config::DEFAULT_PATH),
         ("HOSTNAME", hostname),
         ("HOME", user.home.as_deref().unwrap_or("/")),
     ];

@@ -2,6 +2,7 @@
 
 pub(crate) mod capability;
 pub mod config;
+pub(crate) mod flags;
 pub(crate) mod lower;
 pub(crate) mod mount;
 pub mod seccomp;

@@ -1,8 +1,8 @@
 //! Mount options of the runtime spec, told apart into what the kernel takes separately.
 
 use std::ffi::CString;
+use std::fmt;
 
-use crate::process::plan::FsOption;
 use crate::sys::mount::{attribute, propagation};
 use crate::{Error, ErrorKind, Result};
 
@@ -97,6 +97,25 @@ impl MountOptions {
     fn recursive_attribute(&mut self, option: &str) -> Result<()> {
         self.common(&option[1..]);
         Ok(())
+    }
+}
+
+/// A mount option of a file system, a name with or without a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FsOption {
+    /// The option's name.
+    pub key: CString,
+    /// Its value; `None` for a flag.
+    pub value: Option<CString>,
+}
+
+impl fmt::Display for FsOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.key.to_string_lossy())?;
+        match &self.value {
+            Some(value) => write!(f, "={}", value.to_string_lossy()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! Whole messages with file descriptors over `SOCK_SEQPACKET` socket pairs.
 #![allow(unsafe_code)]
 
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
-    SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
 /// Integers without padding: their bytes are their message.
@@ -18,19 +18,21 @@ use rustix::net::{
 pub(crate) unsafe trait Message: Copy {}
 
 // SAFETY: all of these are repr(C) with fields that leave no gap, integers only.
-unsafe impl Message for crate::process::protocol::Hello {}
+unsafe impl Message for crate::sys::protocol::Hello {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Start {}
+unsafe impl Message for crate::sys::protocol::Start {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Report {}
+unsafe impl Message for crate::sys::protocol::Channels {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Exit {}
+unsafe impl Message for crate::sys::protocol::Report {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Signal {}
+unsafe impl Message for crate::sys::protocol::Exit {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Header {}
+unsafe impl Message for crate::sys::protocol::Signal {}
 // SAFETY: as above.
-unsafe impl Message for crate::process::protocol::Call {}
+unsafe impl Message for crate::sys::protocol::Header {}
+// SAFETY: as above.
+unsafe impl Message for crate::sys::protocol::Call {}
 
 /// The bytes of a message.
 pub(crate) fn bytes_of<T: Message>(message: &T) -> &[u8] {
@@ -47,7 +49,7 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// Room for a control message of as many file descriptors as the kernel takes.
 type Control = [MaybeUninit<u64>; ROOM];
 
-const ROOM: usize = 1 + 2 + crate::process::protocol::MAX_FDS.div_ceil(2);
+const ROOM: usize = 1 + 2 + crate::sys::protocol::MAX_FDS.div_ceil(2);
 
 /// Sends one message, waiting while the socket is full. Never raises SIGPIPE.
 pub(crate) fn send<T: Message>(
@@ -91,6 +93,44 @@ pub(crate) fn try_peek<T: Message>(socket: impl AsFd) -> Result<Option<T>, Errno
     receive_with(socket, RecvFlags::PEEK | RecvFlags::DONTWAIT)
 }
 
+/// Receives one message that has two file descriptors, waiting for it. `None` at end of file or for
+/// anything else.
+///
+/// # Errors
+/// EMFILE if they do not fit this process's limit of open files: they are lost then.
+pub(crate) fn receive_with_fds<T: Message>(
+    socket: impl AsFd,
+) -> Result<Option<(T, [OwnedFd; 2])>, Errno> {
+    let mut message = MaybeUninit::<T>::zeroed();
+    // SAFETY: zeroed memory of exactly this size.
+    let buffer = unsafe {
+        std::slice::from_raw_parts_mut(message.as_mut_ptr().cast::<u8>(), size_of::<T>())
+    };
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut room);
+    let size = loop {
+        let parts = &mut [IoSliceMut::new(&mut *buffer)];
+        match rustix::net::recvmsg(&socket, parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(None),
+            result => break result?,
+        }
+    };
+    let mut fds = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<OwnedFd>>(),
+        _ => Vec::new(),
+    });
+    let pair = (fds.next(), fds.next());
+    match pair {
+        (Some(first), Some(second)) if size.bytes == size_of::<T>() => {
+            // SAFETY: a Message is valid for every bit pattern.
+            Ok(Some((unsafe { message.assume_init() }, [first, second])))
+        }
+        _ if size.flags.contains(ReturnFlags::CTRUNC) => Err(Errno::MFILE),
+        _ => Ok(None),
+    }
+}
+
 fn receive_with<T: Message>(socket: impl AsFd, flags: RecvFlags) -> Result<Option<T>, Errno> {
     let mut message = MaybeUninit::<T>::zeroed();
     // SAFETY: zeroed memory of exactly this size.
@@ -103,9 +143,11 @@ fn receive_with<T: Message>(socket: impl AsFd, flags: RecvFlags) -> Result<Optio
             Err(Errno::CONNRESET) => return Ok(None),
             Err(errno) => return Err(errno),
             // SAFETY: a Message is valid for every bit pattern.
-            Ok((size, _)) => {
-                return Ok((size == size_of::<T>()).then(|| unsafe { message.assume_init() }));
+            Ok((size, _)) if size == size_of::<T>() => {
+                // SAFETY: a Message is valid for every bit pattern.
+                return Ok(Some(unsafe { message.assume_init() }));
             }
+            Ok(_) => return Ok(None),
         }
     }
 }

@@ -6,7 +6,13 @@ pub(crate) mod birth;
 pub(crate) mod fork;
 pub(crate) mod message;
 pub(crate) mod mount;
+pub(crate) mod path;
 pub(crate) mod sigpipe;
+
+/// What the library and the keeper say to each other.
+#[path = "../../keeper/protocol.rs"]
+#[allow(dead_code, missing_docs, unreachable_pub)]
+pub(crate) mod protocol;
 
 /// The bare system call instruction, shared with the keeper.
 #[allow(unsafe_code, dead_code, missing_docs, unreachable_pub, unsafe_op_in_unsafe_fn)]

@@ -34,6 +34,15 @@ pub(crate) fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, Errno>
     rustix::mount::open_tree(CWD, path, flags)
 }
 
+/// `open_tree(mount, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)`: another mount of the
+/// same file system. EINVAL before Linux 6.15 if `mount` is detached.
+pub(crate) fn clone_detached(mount: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(mount, c"", flags)
+}
+
 /// How mounts below a mount travel to and from its copies; see mount_namespaces(7).
 pub(crate) mod propagation {
     pub(crate) const UNBINDABLE: u64 = 1 << 17;

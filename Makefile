@@ -1,0 +1,81 @@
+# make demo    runs the main job: an image is made, loaded, and a command runs in it
+# make test    passes the tests, on this kernel and in a virtual machine with cgroup v2
+# make check   fmt, clippy, docs, the keeper for aarch64: what needs no privilege
+# make bench   measures skep beside its peers, as ratios
+#
+# On Debian 12 with Rust; everything else is installed from Debian's packages by name. Needs root,
+# as containers do.
+
+SKEP_CACHE ?= $(CURDIR)/.cache
+export SKEP_CACHE
+CARGO ?= cargo
+GUEST := x86_64-unknown-linux-gnu
+
+BUILD_PACKAGES := gcc libc6-dev make git ca-certificates
+IMAGE_PACKAGES := mmdebstrap umoci skopeo python3
+TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun
+BENCH_PACKAGES := runc crun bubblewrap busybox-static
+VM_PACKAGES = $(shell tests/vm/run --packages)
+
+.PHONY: all demo test test-native test-vm check fmt clippy doc aarch64 bench images clean
+.PHONY: deps-build deps-images deps-test deps-bench
+
+all:
+	$(CARGO) build --release --workspace
+
+# $(call install,PACKAGES): installs what dpkg does not have yet.
+define install
+	@missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    apt-get update -q && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+endef
+
+deps-build:
+	$(call install,$(BUILD_PACKAGES))
+
+deps-images: deps-build
+	$(call install,$(IMAGE_PACKAGES))
+
+deps-test: deps-images
+	$(call install,$(TEST_PACKAGES) $(VM_PACKAGES))
+
+deps-bench: deps-images
+	$(call install,$(BENCH_PACKAGES))
+
+images: deps-images
+	tests/images/make.sh $(SKEP_CACHE)/images
+
+demo: images
+	$(CARGO) run --release --example python -- $(SKEP_CACHE)/images/app.tar
+
+test: check test-native test-vm
+
+test-native: deps-test images
+	SKEP_TEST_IMAGES=$(SKEP_CACHE)/images $(CARGO) test --workspace --no-fail-fast
+
+# The same test programs, linked statically, on Debian's 6.1 kernel with cgroup v2 alone.
+test-vm: deps-test
+	tests/vm/suite
+
+check: fmt clippy doc aarch64
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy: deps-build
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc: deps-build
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+aarch64: deps-build
+	tests/aarch64/check core/keeper/main.rs
+
+bench: deps-bench images
+	SKEP_TEST_IMAGES=$(SKEP_CACHE)/images $(CARGO) run --release -p skep-bench
+
+clean:
+	$(CARGO) clean
+	rm -rf $(SKEP_CACHE)

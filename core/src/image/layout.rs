@@ -1,0 +1,271 @@
+//! The store's files: an OCI image layout, unpacked layers, locks, and a place to prepare them.
+//!
+//! ```text
+//! images/oci-layout, images/index.json, images/blobs/sha256/<hex>
+//! layers/<chain id's hex>/fs and meta.json
+//! locks/<image id's hex>       leases: shared while a container uses the image
+//! staging/<random>/            what is being prepared; its owner holds a lock on it
+//! images.lock                  exclusive for what changes index.json or removes
+//! ```
+//!
+//! Everything is prepared in a staging directory and renamed. One whose owner is dead is swept
+//! when the store is opened, and with it what its owner had renamed but not yet put in the index.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::digest::{Digest, HashReader};
+use super::lock::Lock;
+use super::manifest::{Descriptor, Index, MAX_DOCUMENT, too_large};
+use super::tar::read_error;
+use crate::sys::path::remove_tree;
+use crate::{Error, ErrorKind, Result};
+
+const OCI_LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// The directories of a store that belong to images.
+#[derive(Debug)]
+pub(super) struct Layout {
+    root: PathBuf,
+    dir: OwnedFd,
+}
+
+impl Layout {
+    /// Opens the store in `root`, an existing directory, and makes what is missing.
+    pub(super) fn open(root: &Path) -> Result<Self> {
+        let failed = |error: io::Error| Error::os("open store", root.display().to_string(), error);
+        // Absolute, for the host may change its working directory.
+        let path = std::path::absolute(root).map_err(failed)?;
+        let dir = File::open(&path).map_err(failed)?;
+        let layout = Layout { root: path, dir: dir.into() };
+        for name in ["images/blobs/sha256", "layers", "locks", "staging"] {
+            fs::create_dir_all(layout.root.join(name)).map_err(failed)?;
+        }
+        if !layout.path("images/oci-layout").exists() {
+            let _lock = layout.lock_exclusive()?;
+            if !layout.path("images/index.json").exists() {
+                layout.write_index(&Index::empty())?;
+            }
+            // Last, for it says that the index is there, too.
+            layout.write("images/oci-layout", OCI_LAYOUT.as_bytes())?;
+        }
+        Ok(layout)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(blob_name(digest))
+    }
+
+    pub(super) fn lease_path(&self, id: &Digest) -> PathBuf {
+        self.root.join("locks").join(id.hex())
+    }
+
+    /// Where a layer is, once it is unpacked.
+    pub(super) fn layer_path(&self, chain_id: &Digest) -> PathBuf {
+        self.root.join("layers").join(chain_id.hex())
+    }
+
+    /// Keeps others from changing the index, publishing and removing.
+    pub(super) fn lock_exclusive(&self) -> Result<Lock> {
+        Lock::exclusive(&self.path("images.lock"))
+    }
+
+    /// The names that the store has images under.
+    pub(super) fn index(&self) -> Result<Index> {
+        let path = self.path("images/index.json");
+        let subject = path.display().to_string();
+        let file = File::open(&path).map_err(|error| Error::os("open", &*subject, error))?;
+        Index::parse(&read_bounded(file, &subject)?, &subject)
+    }
+
+    /// Replaces the index; the caller holds the exclusive lock.
+    pub(super) fn write_index(&self, index: &Index) -> Result<()> {
+        let json = serde_json::to_vec_pretty(index).map_err(|error| {
+            Error::new(ErrorKind::InvalidData, "write", "images/index.json").with_source(error)
+        })?;
+        self.write("images/index.json", &json)
+    }
+
+    /// Writes beside, syncs and renames; the caller holds the exclusive lock, which makes the
+    /// fixed name beside safe.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let beside = self.path("staging/.new");
+        let write = || {
+            let mut file = File::create(&beside)?;
+            io::Write::write_all(&mut file, bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, self.path(name))
+        };
+        write().map_err(|error| Error::os("write", self.path(name).display().to_string(), error))
+    }
+
+    /// Whether the store has this blob.
+    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).exists()
+    }
+
+    /// A manifest, index or config, checked against its digest and size.
+    pub(super) fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let subject = descriptor.digest.to_string();
+        let file = File::open(self.blob_path(&descriptor.digest))
+            .map_err(|error| Error::os("open blob", &*subject, error))?;
+        let bytes = read_bounded(file, &subject)?;
+        check_blob(descriptor, Digest::of(&bytes), bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// Makes a staging directory.
+    pub(super) fn stage(&self) -> Result<Staging<'_>> {
+        // A sweep holds it exclusively, and so does not see the directory before it is locked.
+        let _lock = Lock::shared(&self.path("images.lock"))?;
+        let name = format!("staging/{}", crate::id::random());
+        let path = self.path(&name);
+        let subject = || path.display().to_string();
+        fs::create_dir(&path).map_err(|error| Error::os("create", subject(), error))?;
+        let dir = File::open(&path).map_err(|error| Error::os("open", subject(), error))?;
+        let lock = Lock::try_on(dir, &path)?
+            .ok_or_else(|| Error::new(ErrorKind::InUse, "lock", subject()))?;
+        Ok(Staging { layout: self, name, _lock: lock, blobs: std::cell::Cell::new(0) })
+    }
+
+    /// Removes the staging directories of dead owners; whether there were any. The caller holds
+    /// the exclusive lock.
+    pub(super) fn sweep_staging(&self) -> Result<bool> {
+        let mut swept = false;
+        for name in self.names("staging")? {
+            let path = self.path("staging").join(&name);
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(Error::os("open", path.display().to_string(), error));
+                }
+            };
+            if let Some(_dead) = Lock::try_on(file, &path)? {
+                self.remove(&format!("staging/{name}"))?;
+                swept = true;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Whether a staging directory exists, of whomever.
+    pub(super) fn has_staging(&self) -> Result<bool> {
+        Ok(!self.names("staging")?.is_empty())
+    }
+
+    /// The names in a directory of the store.
+    pub(super) fn names(&self, directory: &str) -> Result<Vec<String>> {
+        let path = self.path(directory);
+        let read = || {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&path)? {
+                // Other names than skep's own are not skep's to touch.
+                names.extend(entry?.file_name().into_string());
+            }
+            Ok(names)
+        };
+        read().map_err(|error: io::Error| Error::os("read", path.display().to_string(), error))
+    }
+
+    /// Removes a file or a tree of the store.
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        use std::os::fd::AsFd;
+        remove_tree(self.dir.as_fd(), name)
+            .map_err(|errno| Error::os("remove", self.path(name).display().to_string(), errno))
+    }
+}
+
+/// Where a blob is below the store's root.
+pub(super) fn blob_name(digest: &Digest) -> String {
+    format!("images/blobs/sha256/{}", digest.hex())
+}
+
+/// A directory to prepare files in; goes when it is dropped, or swept if its owner dies.
+pub(super) struct Staging<'a> {
+    layout: &'a Layout,
+    name: String,
+    _lock: Lock,
+    blobs: std::cell::Cell<u64>,
+}
+
+/// A blob in a staging directory.
+#[derive(Debug, Clone)]
+pub(super) struct StagedBlob {
+    pub(super) path: PathBuf,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+}
+
+impl Staging<'_> {
+    pub(super) fn path(&self) -> PathBuf {
+        self.layout.path(&self.name)
+    }
+
+    /// Copies `input` into a file and hashes it on the way; `subject` names it in errors.
+    pub(super) fn blob(&self, input: impl Read, subject: &str) -> Result<StagedBlob> {
+        let number = self.blobs.get();
+        self.blobs.set(number + 1);
+        let path = self.path().join(format!("blob-{number}"));
+        let failed = |error| Error::os("write", path.display().to_string(), error);
+        let mut file = File::create_new(&path).map_err(failed)?;
+        let mut input = HashReader::new(input);
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let n = match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(read_error(error, subject)),
+            };
+            io::Write::write_all(&mut file, &buffer[..n]).map_err(failed)?;
+        }
+        let (_, (digest, size)) = input.finish();
+        Ok(StagedBlob { path, digest, size })
+    }
+
+    /// Makes all that was staged survive a loss of power, at the price of one syncfs(2).
+    pub(super) fn sync(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.layout.dir)
+            .map_err(|errno| Error::os("sync", self.layout.root.display().to_string(), errno))
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        // What stays is swept when the store is opened again.
+        let _ = self.layout.remove(&self.name);
+    }
+}
+
+/// Reads a document of at most [`MAX_DOCUMENT`] bytes.
+pub(super) fn read_bounded(input: impl Read, subject: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = input.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
+    read.map_err(|error| read_error(error, subject))?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(too_large(subject));
+    }
+    Ok(bytes)
+}
+
+/// Checks a blob against what was announced.
+pub(super) fn check_blob(descriptor: &Descriptor, digest: Digest, size: u64) -> Result<()> {
+    let mismatch = |cause: String| {
+        let subject = format!("blob {}", descriptor.digest);
+        Err(Error::new(ErrorKind::DigestMismatch, "verify", subject).cause(cause))
+    };
+    if size != descriptor.size {
+        return mismatch(format!("it has {size} bytes, {} were announced", descriptor.size));
+    }
+    if digest != descriptor.digest {
+        return mismatch(format!("it hashes to {digest}"));
+    }
+    Ok(())
+}

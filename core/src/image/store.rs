@@ -1,0 +1,376 @@
+//! The images of a store: found by name or id, listed, tagged, removed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::config::ImageConfig;
+use super::digest::Digest;
+use super::handle::Image;
+use super::layout::{Layout, Staging, blob_name};
+use super::lock::Lock;
+use super::manifest::{Descriptor, Index, Manifest, REF_NAME, resolve};
+use super::reference::Reference;
+use crate::{Error, ErrorKind, Result};
+
+/// containerd's annotation for the complete name; the standard one may be a mere tag.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// The shortest beginning of an id that [`Images::find`] takes.
+const MIN_PREFIX: usize = 4;
+
+/// The images of a store. Clones share it; several processes may, too.
+///
+/// ```no_run
+/// let images = skep::image::Images::open("/var/lib/skep".as_ref())?;
+/// let image = images.load("app.tar")?;
+/// println!("{} {:?}", image.id(), image.config().config.cmd);
+/// # Ok::<(), skep::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Images {
+    pub(super) layout: Arc<Layout>,
+    /// Manifests by what the index has for them: they never change, and an image is looked for at
+    /// every start of a container.
+    manifests: Arc<Mutex<HashMap<Digest, Resolved>>>,
+}
+
+/// A manifest and its descriptor.
+type Resolved = (Descriptor, Manifest);
+
+/// One line of [`Images::list`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// The image's names; none if another image took them over.
+    pub references: Vec<Reference>,
+    /// The image's id: the digest of its config.
+    pub id: Digest,
+    /// Bytes of its blobs in the store; blobs may be shared with other images.
+    pub size: u64,
+    /// When it was built, in RFC 3339, if its config says so.
+    pub created: Option<String>,
+}
+
+/// One descriptor of the index, followed to its manifest.
+pub(super) struct Entry {
+    top: Descriptor,
+    reference: Option<Reference>,
+    /// `None` if it cannot be followed: it is damaged or no image.
+    resolved: Option<Resolved>,
+}
+
+impl Entry {
+    /// The image's id.
+    fn id(&self) -> Option<Digest> {
+        self.resolved.as_ref().map(|(_, manifest)| manifest.config.digest)
+    }
+
+    /// The manifest's digest.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.resolved.as_ref().map(|(descriptor, _)| descriptor.digest)
+    }
+}
+
+impl Images {
+    /// Opens the images in `store_root`, an existing directory, and creates what is missing there.
+    ///
+    /// Sweeps what processes that died in the middle of an operation left behind.
+    ///
+    /// # Errors
+    /// `NotFound` without that directory, `PermissionDenied` if it cannot be written to.
+    pub fn open(store_root: &Path) -> Result<Images> {
+        let layout = Arc::new(Layout::open(store_root)?);
+        let images = Images { layout, manifests: Arc::default() };
+        if images.layout.has_staging()? {
+            let _lock = images.layout.lock_exclusive()?;
+            if images.layout.sweep_staging()? {
+                images.sweep_unreachable()?;
+            }
+        }
+        Ok(images)
+    }
+
+    /// Finds an image by a reference or by its id: `sha256:<hex>`, the hexadecimal digits, or at
+    /// least four of them from the front. A reference goes before an id.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` if it is neither a reference nor an id, or begins several ids;
+    /// `InvalidData`, `DigestMismatch` or `Unsupported` if it is damaged or no image.
+    pub fn find(&self, name_or_id: &str) -> Result<Image> {
+        let entries = self.entries(&self.layout.index()?);
+        self.image(&entries, choose(&entries, name_or_id)?)
+    }
+
+    /// All images, in the order in which they came. What is damaged or no image is left out;
+    /// [`find`](Self::find) says what is wrong with it.
+    ///
+    /// # Errors
+    /// `InvalidData` if the index is damaged.
+    pub fn list(&self) -> Result<Vec<ImageSummary>> {
+        let entries = self.entries(&self.layout.index()?);
+        let mut seen = HashSet::new();
+        let mut list = Vec::new();
+        for (i, entry) in entries.iter().enumerate() {
+            let Some(id) = entry.id().filter(|id| seen.insert(*id)) else { continue };
+            if let Ok(image) = self.image(&entries, i) {
+                list.push(ImageSummary {
+                    references: image.references().to_vec(),
+                    id,
+                    size: image.size(),
+                    created: image.config().created.clone(),
+                });
+            }
+        }
+        Ok(list)
+    }
+
+    /// Names an image `reference`. Another image of that name loses it and stays.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` if either is malformed, or `reference` has a digest.
+    pub fn tag(&self, name_or_id: &str, reference: &str) -> Result<()> {
+        let reference = taggable(reference)?;
+        let _lock = self.layout.lock_exclusive()?;
+        let mut index = self.layout.index()?;
+        let entries = self.entries(&index);
+        let descriptor = entries[choose(&entries, name_or_id)?].top.clone();
+        set_reference(&mut index, Some(&reference), &descriptor);
+        self.layout.write_index(&index)
+    }
+
+    /// Removes a name and, if it was the image's last, the image with all blobs and layers that no
+    /// other image uses. An id removes the image with all its names.
+    ///
+    /// # Errors
+    /// `NotFound`; `InUse` while a [`Lease`](super::Lease) on the image is held, and then nothing
+    /// was removed.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        // Its owner's death makes the next `open` sweep what this leaves half done.
+        let staging = self.layout.stage()?;
+        let _lock = self.layout.lock_exclusive()?;
+        let mut index = self.layout.index()?;
+        let entries = self.entries(&index);
+        let chosen = choose(&entries, name)?;
+        let id = entries[chosen].id();
+        let by_name = has_name(&entries[chosen], name);
+        let keeps = |i: usize| if by_name { i != chosen } else { entries[i].id() != id };
+        let before = self.reachable(&index);
+        let mut at = 0..;
+        index.manifests.retain(|_| at.next().is_none_or(keeps));
+        let gone = id.filter(|_| !(0..entries.len()).any(|i| keeps(i) && entries[i].id() == id));
+        // Held until the image is gone: who waits for a lease then finds that out.
+        let _unused = gone.map(|id| self.lock_unused(&id, name)).transpose()?;
+        self.layout.write_index(&index)?;
+        self.remove_files(&staging, &before.without(&self.reachable(&index)))?;
+        gone.map_or(Ok(()), |id| self.layout.remove(&format!("locks/{}", id.hex())))
+    }
+
+    fn lock_unused(&self, id: &Digest, name: &str) -> Result<Lock> {
+        Lock::try_exclusive(&self.layout.lease_path(id))?.ok_or_else(|| {
+            Error::new(ErrorKind::InUse, "remove image", name)
+                .cause("a container uses it")
+                .fix("remove the container first")
+        })
+    }
+
+    fn remove_files(&self, staging: &Staging<'_>, doomed: &Reachable) -> Result<()> {
+        for digest in &doomed.blobs {
+            self.layout.remove(&blob_name(digest))?;
+        }
+        for chain_id in &doomed.layers {
+            // Renamed here, removed when the locks are released: a layer is large.
+            let from = self.layout.layer_path(chain_id);
+            match std::fs::rename(&from, staging.path().join(chain_id.hex())) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::os("remove layer", from.display().to_string(), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The index's descriptors followed to their manifests, in the same order.
+    pub(super) fn entries(&self, index: &Index) -> Vec<Entry> {
+        let entry = |top: &Descriptor| Entry {
+            top: top.clone(),
+            reference: reference_of(top),
+            resolved: self.resolve(top).ok(),
+        };
+        index.manifests.iter().map(entry).collect()
+    }
+
+    fn resolve(&self, top: &Descriptor) -> Result<Resolved> {
+        // Nothing can panic half way through a change of the map.
+        let manifests = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(resolved) = manifests().get(&top.digest) {
+            return Ok(resolved.clone());
+        }
+        let (descriptor, _, manifest) = resolve(top, |d| self.layout.document(d))?;
+        manifests().insert(top.digest, (descriptor.clone(), manifest.clone()));
+        Ok((descriptor, manifest))
+    }
+
+    /// The image of one entry, with the names of all entries that are the same image.
+    pub(super) fn image(&self, entries: &[Entry], chosen: usize) -> Result<Image> {
+        // Again, for the reason why it could not be followed.
+        let (descriptor, manifest) = self.resolve(&entries[chosen].top)?;
+        let subject = manifest.config.digest.to_string();
+        let bytes = self.layout.document(&manifest.config)?;
+        let config = ImageConfig::parse(&bytes, &manifest, &subject)?;
+        let mut references: Vec<Reference> = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.id() == Some(manifest.config.digest)) {
+            if let Some(reference) = entry.reference.as_ref().filter(|r| !references.contains(r)) {
+                references.push(reference.clone());
+            }
+        }
+        Ok(Image::new(self.clone(), descriptor.digest, manifest, config, references))
+    }
+
+    /// Removes blobs, layers and leases that no image in the index needs. The caller holds the
+    /// exclusive lock.
+    fn sweep_unreachable(&self) -> Result<()> {
+        let kept = self.reachable(&self.layout.index()?);
+        let sweep = |directory: &str, kept: &HashSet<Digest>| {
+            for name in self.layout.names(directory)? {
+                // Other names than skep's own are not skep's to touch.
+                if Digest::from_hex(&name).is_some_and(|digest| !kept.contains(&digest)) {
+                    self.layout.remove(&format!("{directory}/{name}"))?;
+                }
+            }
+            Ok(())
+        };
+        sweep("images/blobs/sha256", &kept.blobs)?;
+        sweep("layers", &kept.layers)?;
+        sweep("locks", &kept.blobs)
+    }
+
+    /// What the index leads to; where something is damaged, as far as it can be followed.
+    fn reachable(&self, index: &Index) -> Reachable {
+        let mut kept = Reachable::default();
+        for top in &index.manifests {
+            let document = |d: &Descriptor| {
+                kept.blobs.insert(d.digest);
+                self.layout.document(d)
+            };
+            let Ok((_, _, manifest)) = resolve(top, document) else { continue };
+            kept.blobs.insert(manifest.config.digest);
+            kept.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
+            let Ok(bytes) = self.layout.document(&manifest.config) else { continue };
+            if let Ok(config) = ImageConfig::parse(&bytes, &manifest, "config") {
+                kept.layers.extend(config.chain_ids());
+            }
+        }
+        kept
+    }
+}
+
+/// Blobs and layers, by digest and by chain id.
+#[derive(Default)]
+struct Reachable {
+    blobs: HashSet<Digest>,
+    layers: HashSet<Digest>,
+}
+
+impl Reachable {
+    fn without(&self, kept: &Reachable) -> Reachable {
+        Reachable {
+            blobs: self.blobs.difference(&kept.blobs).copied().collect(),
+            layers: self.layers.difference(&kept.layers).copied().collect(),
+        }
+    }
+}
+
+/// Which entry `name_or_id` means.
+fn choose(entries: &[Entry], name_or_id: &str) -> Result<usize> {
+    let reference = Reference::parse(name_or_id);
+    if let Some(i) = entries.iter().position(|entry| has_name(entry, name_or_id)) {
+        return Ok(i);
+    }
+    let not_found = || Error::new(ErrorKind::NotFound, "find image", name_or_id);
+    let prefix = name_or_id.strip_prefix("sha256:").unwrap_or(name_or_id);
+    let hexadecimal = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if prefix.len() < MIN_PREFIX || prefix.len() > 64 || !hexadecimal {
+        return Err(reference.err().unwrap_or_else(not_found));
+    }
+    let mut found: BTreeMap<Digest, usize> = BTreeMap::new();
+    for (i, entry) in entries.iter().enumerate() {
+        if let Some(id) = entry.id().filter(|id| is_id(name_or_id, id)) {
+            found.entry(id).or_insert(i);
+        }
+    }
+    match found.len() {
+        0 => Err(not_found()),
+        1 => found.into_values().next().ok_or_else(not_found),
+        several => Err(Error::new(ErrorKind::InvalidInput, "find image", name_or_id)
+            .cause(format!("{several} images have an id that begins so"))
+            .fix("give more digits")),
+    }
+}
+
+/// Whether `text` is `id` or at least four digits of its beginning.
+fn is_id(text: &str, id: &Digest) -> bool {
+    let prefix = text.strip_prefix("sha256:").unwrap_or(text);
+    prefix.len() >= MIN_PREFIX && id.hex().starts_with(&prefix.to_ascii_lowercase())
+}
+
+/// Whether `entry` is what `text` names. With a digest, the tag says nothing, as in docker.
+fn has_name(entry: &Entry, text: &str) -> bool {
+    let Some(name) = &entry.reference else { return false };
+    Reference::parse(text).is_ok_and(|wanted| match wanted.digest() {
+        None => *name == wanted,
+        Some(digest) => {
+            entry.digest() == Some(*digest)
+                && (name.domain(), name.path()) == (wanted.domain(), wanted.path())
+        }
+    })
+}
+
+/// The complete name that a descriptor's annotations give it. A mere tag is none.
+pub(super) fn reference_of(descriptor: &Descriptor) -> Option<Reference> {
+    let annotation = |key| descriptor.annotations.get(key);
+    let standard = annotation(REF_NAME).filter(|name| name.contains(['/', ':']));
+    annotation(CONTAINERD_NAME).or(standard).and_then(|name| Reference::parse(name).ok())
+}
+
+/// Parses a reference for an image to be stored under.
+pub(super) fn taggable(reference: &str) -> Result<Reference> {
+    let parsed = Reference::parse(reference)?;
+    if parsed.digest().is_some() {
+        return Err(Error::new(ErrorKind::InvalidInput, "tag image", reference)
+            .cause("a digest cannot be given, only computed"));
+    }
+    Ok(parsed)
+}
+
+/// Puts `descriptor` into the index under `reference`, which its former bearer loses; or without
+/// a name, unless it is there already.
+pub(super) fn set_reference(
+    index: &mut Index,
+    reference: Option<&Reference>,
+    descriptor: &Descriptor,
+) {
+    let digest = descriptor.digest;
+    let mut entry = descriptor.clone();
+    entry.annotations.remove(CONTAINERD_NAME);
+    entry.annotations.remove(REF_NAME);
+    let Some(reference) = reference else {
+        if !index.manifests.iter().any(|d| d.digest == digest) {
+            index.manifests.push(entry);
+        }
+        return;
+    };
+    let bears = |d: &Descriptor| reference_of(d).as_ref() == Some(reference);
+    if index.manifests.iter().any(|d| d.digest == digest && bears(d)) {
+        return;
+    }
+    entry.annotations.insert(REF_NAME.to_owned(), reference.to_string());
+    let former = index.manifests.iter().position(bears).map(|i| index.manifests.remove(i));
+    // The image is named now.
+    index.manifests.retain(|d| d.digest != digest || reference_of(d).is_some());
+    index.manifests.push(entry);
+    if let Some(former) = former {
+        set_reference(index, None, &former);
+    }
+}
