@@ -11,6 +11,9 @@ use skep_tests::host::{self, Host, alone};
 use skep_tests::left::{attached, groups};
 use skep_tests::proc::{SOON, children_of, keepers, open_files, resident_kib, runs, wait_until};
 
+/// So many roots that were not written to are kept for the next containers.
+const KEPT: usize = 8;
+
 fn me() -> i32 {
     std::process::id() as i32
 }
@@ -56,22 +59,20 @@ fn three_hundred_containers_pass_through_a_host_of_256_files() {
         let engine = host::engine();
         let seen = host::shell(&engine, "ulimit -Sn; ulimit -Hn").output().unwrap();
         assert_eq!(String::from_utf8(seen.stdout).unwrap(), format!("256\n{hard}\n"));
-        let running = start_until_full(&engine);
-        assert!((200..256).contains(&running.len()), "{}", running.len());
-        assert!(running.iter().all(|child| child.try_wait().unwrap().is_none()));
-        // What has ended makes room.
-        let more = 300 - running.len();
-        running.iter().take(more).for_each(|child| child.kill().unwrap());
-        let mut running = running;
-        drop(running.drain(..more));
-        running.extend((0..more).map(|_| host::shell(&engine, "exec sleep 600").spawn().unwrap()));
-        assert!(running.iter().all(|child| child.try_wait().unwrap().is_none()));
+        let mut total = 0;
+        while total < 300 {
+            // What has ended makes room.
+            let running = start_until_full(&engine);
+            assert!(running.len() > 100, "{}", running.len());
+            assert!(running.iter().all(|child| child.try_wait().unwrap().is_none()));
+            total += running.len();
+        }
         assert_eq!(getrlimit(Resource::RLIMIT_NOFILE), Ok((256, hard)));
     });
 }
 
 #[test]
-#[ignore = "handles hold one file descriptor each"]
+#[ignore = "handles hold file descriptors of their own: two each"]
 fn three_hundred_containers_live_in_a_host_of_256_files() {
     alone(|| {
         allow_files(256);
@@ -103,7 +104,7 @@ fn a_start_without_enough_files_leaves_nothing() {
             allow_files(200);
             // The lock and the list of groups.
             let left = fs::read_dir(&attached(&store)[0]).unwrap().count();
-            assert_eq!(left, 2, "after {result:?}");
+            assert!(left <= 2 + KEPT, "{left} after {result:?}");
             assert_eq!(containers_groups(&store), Vec::<PathBuf>::new());
             match result {
                 Ok(status) => break assert_eq!(status.code(), Some(3)),
@@ -217,7 +218,7 @@ fn two_thousand_runs_leak_nothing() {
         // Zombies are children, too.
         assert_eq!(children_of(keeper), Vec::<i32>::new());
         assert_eq!(children_of(me()), Vec::<i32>::new());
-        assert_eq!(fs::read_dir(&attached(&store)[0]).unwrap().count(), 2);
+        assert!(fs::read_dir(&attached(&store)[0]).unwrap().count() <= 2 + KEPT);
         assert!(groups(&store).iter().any(|group| group.exists()));
         assert_eq!(containers_groups(&store), Vec::<PathBuf>::new());
         drop(engine);

@@ -3,12 +3,13 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, Pid, fork};
 use skep::{Child, Engine, ErrorKind, Stdio};
 use skep_tests::host::{self, Host, alone};
 use skep_tests::left::{attached, groups};
-use skep_tests::proc::{SOON, keepers, runs, wait_until};
+use skep_tests::proc::{SOON, keepers, marked, runs, wait_until};
 
 #[test]
 fn sixty_four_threads_use_one_engine() {
@@ -56,6 +57,26 @@ fn threads_wait_for_and_signal_one_container_at_once() {
                 }
             });
         }
+    });
+}
+
+/// The keeper closes its end with signals unread, and the kernel tells that before the exit status.
+#[test]
+fn signals_that_come_too_late_do_not_hide_the_end() {
+    alone(|| {
+        let engine = host::engine();
+        let child = host::shell(&engine, "exec sleep 600").spawn().unwrap();
+        let keeper = Pid::from_raw(keepers(&host::directory().join("store"))[0]);
+        let mark = host::directory().file_name().unwrap().to_string_lossy().into_owned();
+        let process = marked(&mark)[0];
+        kill(keeper, Signal::SIGSTOP).unwrap();
+        kill(Pid::from_raw(process), Signal::SIGKILL).unwrap();
+        wait_until("the container has ended", SOON, || !runs(process));
+        for _ in 0..5 {
+            child.signal(15).unwrap();
+        }
+        kill(keeper, Signal::SIGCONT).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
     });
 }
 
@@ -272,7 +293,6 @@ fn a_dropped_engine_ends_its_keeper_while_a_forked_worker_lives() {
             };
             let keeper = keepers(&store)[0];
             drop(child);
-            assert_eq!(attached(&store)[0].read_dir().unwrap().count(), 2);
             drop(engine);
             wait_until("the keeper has ended", SOON, || !runs(keeper));
             assert!(runs(worker.as_raw()));
