@@ -9,6 +9,7 @@ use crate::container::seat::Shared;
 use crate::container::{Command, Root};
 use crate::image::Images;
 use crate::store::Store;
+use crate::sys::sigpipe;
 
 /// A container engine inside this program.
 ///
@@ -37,11 +38,13 @@ impl Engine {
     /// `InvalidData` for a directory that holds something else or a store of another version,
     /// `Unsupported` on a network file system, `PermissionDenied` without the rights.
     pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
-        let store = Store::open(path.as_ref())?;
-        let cgroups = Cgroups::detect()?;
-        store.sweep(|groups: &[PathBuf]| cgroup::sweep(groups))?;
-        let images = Images::open(store.root())?;
-        Ok(Engine { shared: Arc::new(Shared::new(store, cgroups)), images })
+        sigpipe::without_file_size_signal(|| {
+            let store = Store::open(path.as_ref())?;
+            let cgroups = Cgroups::detect()?;
+            store.sweep(|groups: &[PathBuf]| cgroup::sweep(groups))?;
+            let images = Images::open(store.root())?;
+            Ok(Engine { shared: Arc::new(Shared::new(store, cgroups)), images })
+        })
     }
 
     /// The images of the store.

@@ -91,6 +91,14 @@ impl Error {
         let source = source.into();
         let mut error = Error::new(kind_of(&source), operation, subject);
         error.0.errno = source.raw_os_error();
+        // Any call that opens or writes something may meet these.
+        error.0.fix = match error.0.errno {
+            Some(nix::libc::EMFILE) => {
+                Some("close some, or raise the limit of open files (RLIMIT_NOFILE)".into())
+            }
+            Some(nix::libc::EFBIG) => Some("raise the limit of file sizes (RLIMIT_FSIZE)".into()),
+            _ => None,
+        };
         error.0.source = Some(Box::new(source));
         error
     }
@@ -173,6 +181,7 @@ fn kind_of(error: &io::Error) -> ErrorKind {
         Some(
             Errno::ENOSPC
             | Errno::EDQUOT
+            | Errno::EFBIG
             | Errno::EMFILE
             | Errno::ENFILE
             | Errno::ENOMEM

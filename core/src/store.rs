@@ -16,7 +16,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -59,13 +59,12 @@ impl Store {
     pub(crate) fn open(root: &Path) -> Result<Store> {
         let subject = || root.display().to_string();
         let failed = |error: io::Error| Error::os("open the store", subject(), error);
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(root).map_err(failed)?;
+        make_directory(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         refuse_network(&root)?;
         let store = Store { root };
         store.check_version()?;
-        builder.create(store.root.join("attached")).map_err(failed)?;
+        make_directory(&store.root.join("attached")).map_err(failed)?;
         Ok(store)
     }
 
@@ -82,7 +81,7 @@ impl Store {
         };
         // No sweep between the directory and its lock.
         let _adding = self.lock(FlockOperation::LockShared).map_err(failed)?;
-        fs::DirBuilder::new().mode(0o700).create(&directory).map_err(failed)?;
+        make_directory(&directory).map_err(failed)?;
         let owned = Owned { owner, directory };
         let lock = create_locked(&owned.directory.join("lock")).map_err(|error| {
             let _ = path::remove_path(&owned.directory);
@@ -117,7 +116,14 @@ impl Store {
 
     fn lock(&self, operation: FlockOperation) -> io::Result<File> {
         let path = self.root.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        let file = match File::options().write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = File::options().create(true).truncate(false).write(true).open(path)?;
+                file.set_permissions(fs::Permissions::from_mode(0o600))?;
+                file
+            }
+            result => result?,
+        };
         loop {
             match rustix::fs::flock(&file, operation) {
                 Err(Errno::INTR) => {}
@@ -130,10 +136,14 @@ impl Store {
         let path = self.root.join("store.json");
         let failed = |error: io::Error| Error::os("read", path.display().to_string(), error);
         let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.write_version(),
-            Err(error) => return Err(failed(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.write_version() {
+                // Another process was quicker, and has made more than the version by now.
+                Err(_) if path.exists() => fs::read(&path),
+                result => return result,
+            },
+            result => result,
         };
+        let bytes = bytes.map_err(failed)?;
         let subject = self.root.display().to_string();
         let invalid = Error::new(ErrorKind::InvalidData, "open the store", subject);
         match serde_json::from_slice::<StoreFile>(&bytes) {
@@ -167,8 +177,21 @@ impl Store {
         let text = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
         let beside = self.root.join(format!("store.json.{}", crate::id::random()));
         fs::write(&beside, text).map_err(failed)?;
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         fs::rename(&beside, self.root.join("store.json")).map_err(failed)
     }
+}
+
+/// Makes `path` for its owner alone, with the directories above it; one that is there is well.
+///
+/// The modes are set explicitly: the host's umask may take what the owner needs, and is not ours to
+/// change.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
 /// Whether the keeper that owns `directory` still holds its lock.
@@ -179,6 +202,7 @@ fn lives(directory: &Path) -> bool {
 
 fn create_locked(path: &Path) -> io::Result<OwnedFd> {
     let file = File::create_new(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file.into())
 }

@@ -1,5 +1,10 @@
 //! What the integration tests share: an engine on a store of its own, and a look at what is left.
 
+pub mod host;
+pub mod left;
+pub mod proc;
+pub mod state;
+
 use std::path::Path;
 
 use skep::{Command, Engine, Root};

@@ -120,6 +120,13 @@ impl Cgroups {
         Parent::make(self, path)
     }
 
+    /// Every directory that [`parent`](Self::parent) may make, as absolute paths: recorded for
+    /// [`sweep`] before the first is made, so that a process killed meanwhile leaves none behind
+    /// unknown.
+    pub fn candidates(&self, path: &str) -> Vec<PathBuf> {
+        Parent::candidates(self, path)
+    }
+
     /// Makes one group at a path of somebody else's choosing, as the `cgroupsPath` of a runtime
     /// spec: exactly there below the top of each hierarchy, whether it begins with a slash or not.
     /// Directories above it that exist are used, and left as they are.

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::process::{Pid, getpid};
-
 use super::controllers::Controllers;
 use super::file;
 use super::group::Group;
@@ -13,6 +11,7 @@ use super::mounts::Hierarchy;
 use super::place::{Place, Refusal};
 use super::settings::Version;
 use super::{Cgroups, check_name};
+use crate::sys::fork;
 use crate::{Error, ErrorKind, Result};
 
 /// Directories below which the groups of one owner are made; see [`Cgroups::parent`].
@@ -35,7 +34,7 @@ pub(super) struct Shared {
     /// The path is somebody else's choice: what stood there before us stays.
     exact: bool,
     /// Whose handle it is: a forked copy must not remove the original's directories.
-    process: Pid,
+    host: fork::Process,
 }
 
 impl Parent {
@@ -60,7 +59,7 @@ impl Parent {
             refusals: Vec::new(),
             v2: None,
             exact,
-            process: getpid(),
+            host: fork::Process::current(),
         };
         for hierarchy in &cgroups.hierarchies {
             let (place, refusals) = match hierarchy.version {
@@ -78,6 +77,19 @@ impl Parent {
             shared.refusals.extend(refusals);
         }
         Ok(Parent { shared: Arc::new(shared) })
+    }
+
+    /// The absolute paths of the directories that [`make`](Self::make) uses some of.
+    pub(super) fn candidates(cgroups: &Cgroups, path: &str) -> Vec<PathBuf> {
+        let mut candidates = Vec::new();
+        for hierarchy in &cgroups.hierarchies {
+            candidates.push(hierarchy.path.join(path));
+            if hierarchy.version == Version::V2 {
+                let own = delegated(hierarchy, cgroups.own.as_deref());
+                candidates.extend(own.map(|group| hierarchy.path.join(group).join(path)));
+            }
+        }
+        candidates
     }
 
     /// Makes the group `name` with `limits`, ready to be [entered](Group::entry).
@@ -132,7 +144,7 @@ impl Shared {
 
     /// The group handles are inert in a process that forked off the one that made them.
     pub(super) fn is_ours(&self) -> bool {
-        self.process == getpid()
+        self.host.is_current()
     }
 
     /// Fails if `limits` cannot be enforced here.
@@ -209,8 +221,7 @@ fn make_v2(
     components: &[String],
 ) -> (Option<Place>, Vec<Refusal>) {
     let (mut best, mut refusals) = Place::make(top, components);
-    let relative = own.and_then(|own| own.strip_prefix(&top.root).ok());
-    for group in relative.into_iter().flat_map(|own| own.ancestors().take(2)) {
+    for group in delegated(top, own) {
         if best.is_some() && refusals.is_empty() {
             break;
         }
@@ -224,6 +235,12 @@ fn make_v2(
         }
     }
     (best, refusals)
+}
+
+/// Our own group and the one above it, relative to the top.
+fn delegated<'a>(top: &Hierarchy, own: Option<&'a Path>) -> impl Iterator<Item = &'a Path> {
+    let relative = own.and_then(|own| own.strip_prefix(&top.root).ok());
+    relative.into_iter().flat_map(|own| own.ancestors().take(2))
 }
 
 /// A place without controllers is still more than none: it counts CPU time and kills.
@@ -325,7 +342,7 @@ mod tests {
             refusals: vec![Refusal { controllers: Controllers::V2, path: "/c/own".into(), errno }],
             v2: None,
             exact: false,
-            process: getpid(),
+            host: fork::Process::current(),
         };
         let error = shared(Errno::BUSY).missing("web", "cpu", Controllers::CPU);
         assert_eq!(error.kind(), ErrorKind::Unsupported);

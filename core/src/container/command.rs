@@ -19,6 +19,7 @@ use crate::process::keeper::StartOptions;
 use crate::rootfs::user;
 use crate::spec::config::{ContainerConfig, Mount, Rlimit};
 use crate::spec::lower::lower;
+use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
 /// A container to be started: what runs in it, and what it may use.
@@ -262,6 +263,10 @@ impl Command {
     }
 
     fn start(&mut self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
+        sigpipe::without_file_size_signal(|| self.start_quietly(defaults))
+    }
+
+    fn start_quietly(&mut self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
         self.shared.check_host("start")?;
         if let Some(error) = self.wrong.take() {
             return Err(error);

@@ -74,10 +74,11 @@ impl Shared {
 impl Seat {
     fn new(store: &Store, cgroups: &Cgroups, host: fork::Process) -> Result<Seat> {
         let (owned, lock) = store.claim()?;
-        // From here on a sweep finds what this leaves if it ends halfway.
-        let groups = cgroups.parent(&format!("skep/{}", owned.owner))?;
+        // Before they are made: from here on a sweep finds what this leaves if it ends halfway.
+        let path = format!("skep/{}", owned.owner);
+        record(&owned, &cgroups.candidates(&path))?;
+        let groups = cgroups.parent(&path)?;
         let directories = groups.directories();
-        record(&owned, &directories)?;
         let above = parents(&directories)?;
         let above: Vec<_> = above.iter().map(AsFd::as_fd).collect();
         let birth = Birth { lock, owner: &owned.owner, sweep: &above, store: store.root() };

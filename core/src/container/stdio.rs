@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::{Errno, FdFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::sys::sigpipe;
@@ -79,17 +80,23 @@ impl Stdio {
 
 /// A duplicate of the host's stream; `/dev/null` where the host has closed it, so that no other
 /// file of the container takes its number.
+///
+/// A number that is close-on-exec is as good as closed: in a host without standard streams the next
+/// files opened have these numbers, ours among them (directories of control groups, sockets to the
+/// keeper), and those are no container's.
 fn inherited(number: i32) -> io::Result<OwnedFd> {
-    let duplicate = match number {
-        0 => io::stdin().as_fd().try_clone_to_owned(),
-        1 => io::stdout().as_fd().try_clone_to_owned(),
-        _ => io::stderr().as_fd().try_clone_to_owned(),
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let stream = match number {
+        0 => stdin.as_fd(),
+        1 => stdout.as_fd(),
+        _ => stderr.as_fd(),
     };
-    match duplicate {
-        Err(error) if error.raw_os_error() == Some(nix::libc::EBADF) => {
+    match rustix::io::fcntl_getfd(stream) {
+        Ok(flags) if !flags.contains(FdFlags::CLOEXEC) => stream.try_clone_to_owned(),
+        Ok(_) | Err(Errno::BADF) => {
             Ok(File::options().read(true).write(true).open("/dev/null")?.into())
         }
-        result => result,
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -78,7 +78,24 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         if self.host.is_current() {
             // What cannot be removed now, the sweep of the store removes.
-            let _ = path::remove_path(&self.path);
+            if remove_unused(&self.path).is_err() {
+                let _ = path::remove_path(&self.path);
+            }
         }
     }
+}
+
+/// Removes a directory in which nothing has been written, without opening any file: a start that
+/// failed for want of file descriptors has none for this either.
+fn remove_unused(path: &Path) -> std::io::Result<()> {
+    // Inside of work it is overlay's, as of a mount that is volatile.
+    let volatile = "work/work/incompat/volatile";
+    let _ = fs::remove_file(path.join(volatile).join("dirty"));
+    for inner in [volatile, "work/work/incompat", "work/work", "work", "upper", ""] {
+        match fs::remove_dir(path.join(inner)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -138,7 +138,9 @@ fn receive_with<T: Message>(socket: impl AsFd, flags: RecvFlags) -> Result<Optio
     loop {
         match rustix::net::recv(&socket, &mut *buffer, flags) {
             Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok(None),
+            // The other end was closed with a message of ours unread. This is said once, and before
+            // the messages that it has sent, which are still there.
+            Err(Errno::CONNRESET) => {}
             Err(errno) => return Err(errno),
             // SAFETY: a Message is valid for every bit pattern.
             Ok((size, _)) if size == size_of::<T>() => {

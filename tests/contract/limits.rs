@@ -1,0 +1,228 @@
+//! Few file descriptors, large environments, and a great many containers.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use skep::{Child, Error, ErrorKind};
+use skep_tests::host::{self, Host, alone};
+use skep_tests::left::{attached, groups};
+use skep_tests::proc::{SOON, children_of, keepers, open_files, resident_kib, runs, wait_until};
+
+/// So many roots that were not written to are kept for the next containers.
+const KEPT: usize = 8;
+
+fn me() -> i32 {
+    std::process::id() as i32
+}
+
+/// Lowers the soft limit of open files; the hard one stays.
+fn allow_files(soft: u64) -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    hard
+}
+
+fn assert_no_more_files(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+    assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
+}
+
+/// The control groups inside those of the keepers.
+fn containers_groups(store: &Path) -> Vec<PathBuf> {
+    let existing = groups(store).into_iter().filter(|group| group.exists());
+    let inside = existing.flat_map(|group| fs::read_dir(group).unwrap().map(Result::unwrap));
+    inside.filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path()).collect()
+}
+
+/// Starts containers until a start fails for want of file descriptors.
+fn start_until_full(engine: &skep::Engine) -> Vec<Child> {
+    let mut running = Vec::new();
+    loop {
+        match host::shell(engine, "exec sleep 600").spawn() {
+            Ok(child) => running.push(child),
+            Err(error) => {
+                assert_no_more_files(&error);
+                return running;
+            }
+        }
+        assert!(running.len() < 300);
+    }
+}
+
+#[test]
+fn three_hundred_containers_pass_through_a_host_of_256_files() {
+    alone(|| {
+        let hard = allow_files(256);
+        let engine = host::engine();
+        let seen = host::shell(&engine, "ulimit -Sn; ulimit -Hn").output().unwrap();
+        assert_eq!(String::from_utf8(seen.stdout).unwrap(), format!("256\n{hard}\n"));
+        let mut total = 0;
+        while total < 300 {
+            // What has ended makes room.
+            let running = start_until_full(&engine);
+            assert!(running.len() > 100, "{}", running.len());
+            assert!(running.iter().all(|child| child.try_wait().unwrap().is_none()));
+            total += running.len();
+        }
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE), Ok((256, hard)));
+    });
+}
+
+#[test]
+#[ignore = "handles hold file descriptors of their own: two each"]
+fn three_hundred_containers_live_in_a_host_of_256_files() {
+    alone(|| {
+        allow_files(256);
+        let engine = host::engine();
+        let running: Vec<Child> =
+            (0..300).map(|_| host::shell(&engine, "exec sleep 600").spawn().unwrap()).collect();
+        for child in running {
+            assert!(child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+        }
+    });
+}
+
+/// Each file descriptor that a start wants is once the one that is not to be had.
+#[test]
+fn a_start_without_enough_files_leaves_nothing() {
+    alone(|| {
+        let store = host::directory().join("store");
+        allow_files(100);
+        let engine = host::engine();
+        assert!(host::shell(&engine, "exit 0").status().unwrap().success());
+        let mut ballast = fill();
+        let mut failures = 0;
+        loop {
+            let before = files_in_use();
+            let result = host::shell(&engine, "exit 3").status();
+            assert_eq!(files_in_use(), before);
+            allow_files(200);
+            // The lock and the list of groups.
+            let left = fs::read_dir(&attached(&store)[0]).unwrap().count();
+            assert!(left <= 2 + KEPT, "{left} after {result:?}");
+            assert_eq!(containers_groups(&store), Vec::<PathBuf>::new());
+            match result {
+                Ok(status) => break assert_eq!(status.code(), Some(3)),
+                Err(error) => assert_no_more_files(&error),
+            }
+            allow_files(100);
+            failures += 1;
+            ballast.pop().unwrap();
+        }
+        assert!(failures > 5, "{failures}");
+    });
+}
+
+/// The same for the engine itself and the birth of its keeper.
+#[test]
+fn an_engine_without_enough_files_leaves_nothing() {
+    alone(|| {
+        let store = host::directory().join("store");
+        allow_files(100);
+        let mut ballast = fill();
+        let mut failures = 0;
+        loop {
+            let before = files_in_use();
+            let engine = skep::Engine::open(&store);
+            let result = engine.and_then(|engine| host::shell(&engine, "exit 3").status());
+            assert_eq!(files_in_use(), before);
+            match result {
+                Ok(status) => break assert_eq!(status.code(), Some(3)),
+                Err(error) => assert_no_more_files(&error),
+            }
+            failures += 1;
+            ballast.pop().unwrap();
+        }
+        assert!(failures > 10, "{failures}");
+        drop(ballast);
+        drop(host::engine());
+        assert_eq!(attached(&store), Vec::<PathBuf>::new());
+        wait_until("no keeper", SOON, || keepers(&store).is_empty());
+    });
+}
+
+/// Which of the first hundred numbers are open, found without opening anything.
+fn files_in_use() -> Vec<i32> {
+    // SAFETY: numbers only.
+    (0..100).filter(|&number| unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0).collect()
+}
+
+/// Opens files until no more can be.
+fn fill() -> Vec<OwnedFd> {
+    let null = fs::File::open("/dev/null").unwrap();
+    let mut ballast = Vec::new();
+    while let Ok(file) = null.try_clone() {
+        ballast.push(OwnedFd::from(file));
+    }
+    ballast
+}
+
+#[test]
+fn a_megabyte_of_environment_arrives() {
+    let host =
+        (0..16).fold(Host::new(), |host, i| host.env(&format!("HOST_{i}"), "h".repeat(64 << 10)));
+    host.watched(
+        || {
+            let engine = host::engine();
+            let mut command =
+                host::shell(&engine, "env | grep ^GUEST_ | wc -c; env | grep -c ^HOST_");
+            for i in 10..26 {
+                command.env(format!("GUEST_{i}"), "g".repeat(64 << 10));
+            }
+            let out = command.output().unwrap();
+            // Name, equals sign and line feed of each.
+            let bytes = 16 * ((64 << 10) + "GUEST_10=\n".len());
+            assert_eq!(String::from_utf8(out.stdout).unwrap(), format!("{bytes}\n0\n"));
+            // More than the kernel takes is the caller's mistake, and says so.
+            let error = host::shell(&engine, "true").env("X", "x".repeat(200 << 10)).spawn();
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+        },
+        |host| host.finish(),
+    );
+}
+
+/// 2,000, or as many as SKEP_TEST_RUNS says: under emulation each takes ten times as long.
+fn runs_wanted() -> usize {
+    std::env::var("SKEP_TEST_RUNS").map_or(2000, |runs| runs.parse().unwrap())
+}
+
+#[test]
+fn two_thousand_runs_leak_nothing() {
+    alone(|| {
+        let store = host::directory().join("store");
+        let engine = host::engine();
+        let run = |i: usize| {
+            let code = (i % 250) as i32;
+            let status = match i % 4 {
+                0 => host::shell(&engine, &format!("exit {code}")).output().unwrap().status,
+                _ => host::shell(&engine, &format!("exit {code}")).status().unwrap(),
+            };
+            assert_eq!(status.code(), Some(code));
+        };
+        let wanted = runs_wanted();
+        (0..wanted / 20).for_each(run);
+        let keeper = keepers(&store)[0];
+        let look = || (open_files(me()).len(), open_files(keeper).len());
+        let (files, memory, keepers_memory) = (look(), resident_kib(me()), resident_kib(keeper));
+        (0..wanted).for_each(run);
+        assert_eq!(look(), files);
+        let grown = resident_kib(me()).saturating_sub(memory);
+        assert!(grown < 4096, "the host has grown by {grown} KiB");
+        let grown = resident_kib(keeper).saturating_sub(keepers_memory);
+        assert!(grown < 64, "the keeper has grown by {grown} KiB");
+        // Zombies are children, too.
+        assert_eq!(children_of(keeper), Vec::<i32>::new());
+        assert_eq!(children_of(me()), Vec::<i32>::new());
+        assert!(fs::read_dir(&attached(&store)[0]).unwrap().count() <= 2 + KEPT);
+        assert!(groups(&store).iter().any(|group| group.exists()));
+        assert_eq!(containers_groups(&store), Vec::<PathBuf>::new());
+        drop(engine);
+        wait_until("the keeper has ended", SOON, || !runs(keeper));
+        assert_eq!(attached(&store).len(), 0);
+    });
+}
