@@ -336,6 +336,10 @@ impl Compiler<'_> {
         let path = absolute(&cwd, "process.cwd")?;
         // As docker and runc: a working directory that is missing is made.
         self.make_target(&cwd, true)?;
+        if self.process.no_new_privileges() != Some(true) {
+            // Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to go.
+            self.seccomp();
+        }
         self.plan.push(Operation::Bounding { keep: sets.bounding });
         self.plan.push(Operation::User {
             uid: user.uid(),
@@ -362,12 +366,16 @@ impl Compiler<'_> {
         }
         if self.process.no_new_privileges() == Some(true) {
             self.plan.push(Operation::NoNewPrivileges);
-        }
-        if let Some(filter) = self.around.seccomp {
-            self.plan.push(Operation::Seccomp { filter: filter.to_vec(), flags: 0 });
+            self.seccomp();
         }
         self.plan.push(exec);
         Ok(())
+    }
+
+    fn seccomp(&mut self) {
+        if let Some(filter) = self.around.seccomp {
+            self.plan.push(Operation::Seccomp { filter: filter.to_vec(), flags: 0 });
+        }
     }
 
     fn exec(&self) -> Result<Operation> {
