@@ -1,6 +1,7 @@
 //! A running container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Child {
     stop_signal: i32,
     live: Mutex<Option<Live>>,
     ended: OnceLock<ExitStatus>,
+    /// Whether the host has killed it: then that it was killed says nothing about its memory.
+    killed: AtomicBool,
     host: fork::Process,
 }
 
@@ -70,6 +73,7 @@ impl Child {
             stop_signal: stop_signal.as_deref().and_then(signal_number).unwrap_or(libc::SIGTERM),
             live: Mutex::new(Some(Live { group, workspace, _lease: lease, _seat: seat })),
             ended: OnceLock::new(),
+            killed: AtomicBool::new(false),
             host: fork::Process::current(),
         }
     }
@@ -126,6 +130,9 @@ impl Child {
         if self.ended.get().is_some() {
             return Ok(());
         }
+        if signal == libc::SIGKILL && matches!(self.running.wait(Some(Duration::ZERO)), Ok(None)) {
+            self.killed.store(true, Ordering::Relaxed);
+        }
         self.running.signal(signal)
     }
 
@@ -173,7 +180,8 @@ impl Child {
     /// Takes the container apart, once, and says how it ended.
     fn finish(&self, exit: Exit) -> ExitStatus {
         let usage = self.clean_up();
-        *self.ended.get_or_init(|| ExitStatus::new(exit, usage.unwrap_or_default()))
+        let killed = self.killed.load(Ordering::Relaxed);
+        *self.ended.get_or_init(|| ExitStatus::new(exit, usage.unwrap_or_default(), killed))
     }
 
     /// Removes group and directory; the usage that the group had counted, for the first caller.
