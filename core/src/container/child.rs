@@ -54,6 +54,18 @@ struct Live {
     _seat: Arc<Seat>,
 }
 
+impl Live {
+    /// Removes group and directory; the usage that the group had counted. What cannot be removed
+    /// now, the next opening of the store sweeps.
+    fn take_apart(self) -> Option<Usage> {
+        let Live { group, workspace, _lease, _seat } = self;
+        let usage = group.usage().ok();
+        let _ = group.remove();
+        let _ = workspace.remove();
+        usage
+    }
+}
+
 impl Child {
     pub(super) fn new(
         id: String,
@@ -179,20 +191,16 @@ impl Child {
 
     /// Takes the container apart, once, and says how it ended.
     fn finish(&self, exit: Exit) -> ExitStatus {
-        let usage = self.clean_up();
+        // Held to the end: whoever comes second finds the status, and not that the group is gone.
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = live.take().and_then(Live::take_apart).unwrap_or_default();
         let killed = self.killed.load(Ordering::Relaxed);
-        *self.ended.get_or_init(|| ExitStatus::new(exit, usage.unwrap_or_default(), killed))
+        *self.ended.get_or_init(|| ExitStatus::new(exit, usage, killed))
     }
 
-    /// Removes group and directory; the usage that the group had counted, for the first caller.
-    /// What cannot be removed now, the next opening of the store sweeps.
-    fn clean_up(&self) -> Option<Usage> {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let Live { group, workspace, _lease, _seat } = live.take()?;
-        let usage = group.usage().ok();
-        let _ = group.remove();
-        let _ = workspace.remove();
-        usage
+    fn clean_up(&self) {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+        live.and_then(Live::take_apart);
     }
 
     fn check_host(&self, operation: &'static str) -> Result<()> {

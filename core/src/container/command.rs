@@ -242,20 +242,21 @@ impl Command {
     /// # Errors
     /// As [`status`](Self::status).
     pub fn output(&mut self) -> Result<Output> {
-        let input = self.input.take();
+        let input = self.input.as_deref();
         let stdin = if input.is_some() { Stdio::piped } else { Stdio::null };
         let child = self.start([stdin, Stdio::piped, Stdio::piped])?;
-        pump::output(child, input.as_deref().unwrap_or_default())
+        pump::output(child, input.unwrap_or_default())
     }
 
-    fn start(&mut self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
+    fn start(&self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
         self.shared.check_host("start")?;
         let limits = self.limits()?;
-        let streams = [self.stdin.take(), self.stdout.take(), self.stderr.take()];
+        let streams = [&self.stdin, &self.stdout, &self.stderr];
         let mut ours = [None, None, None];
         let mut theirs = Vec::with_capacity(3);
         for (number, stream) in streams.into_iter().enumerate() {
-            let ends: Ends = stream.unwrap_or_else(defaults[number]).open(number as i32)?;
+            let default = defaults[number]();
+            let ends: Ends = stream.as_ref().unwrap_or(&default).open(number as i32)?;
             ours[number] = ends.ours;
             theirs.push(ends.theirs);
         }
