@@ -60,9 +60,9 @@ pub fn answer() {
         ("identity", []) => identity(),
         ("become", [path]) => become_other(path),
         ("touch", [mib]) => touch(number(mib)),
-        ("touch in a child", [mib]) => touch_in_a_child(number(mib)),
+        ("touch-in-a-child", [mib]) => touch_in_a_child(number(mib)),
         ("burn", [milliseconds]) => burn(number(milliseconds)),
-        ("be traced", []) => be_traced(),
+        ("be-traced", []) => be_traced(),
         ("fork", [count]) => fork_many(number(count)),
         other => panic!("no such probe: {other:?}"),
     }
