@@ -7,7 +7,7 @@ use crate::protocol::{
     Exit, Hello, Report, Signal, Start, BASE, CONTROL, INTO_CGROUP, MAGIC, ONE_SHOT, OP_CLONE,
     START, VERSION,
 };
-use crate::sys::{self, Event, Fds, Result, EAGAIN, EINVAL, EMFILE, SIGKILL};
+use crate::sys::{self, Event, Fds, Result, Waited, EAGAIN, EINVAL, EMFILE, SIGKILL};
 
 /// As many as the kernel's default pid_max allows processes in one pid namespace.
 const CONTAINERS: usize = 32_768;
@@ -15,6 +15,7 @@ const CONTAINERS: usize = 32_768;
 /// Tags of events. A container has its index times two, and one more for its pidfd.
 const ON_CONTROL: u64 = u64::MAX;
 const ON_HOST: u64 = u64::MAX - 1;
+const ON_SIGNAL: u64 = u64::MAX - 2;
 
 /// One running container. All zero is a free place, so that the table costs no page until used.
 #[derive(Clone, Copy)]
@@ -34,6 +35,8 @@ const FREE: Container = Container { pid: 0, pidfd: 0, reply: 0, timed_out: false
 /// Everything the keeper knows.
 pub struct Keeper {
     epoll: i32,
+    /// Readable when a child, or a thread that made the keeper its tracer, has changed.
+    signals: i32,
     /// What went wrong before the first start; 0 for nothing.
     unfit: i32,
     hello: Hello,
@@ -46,6 +49,7 @@ pub struct Keeper {
 
 static mut KEEPER: Keeper = Keeper {
     epoll: 0,
+    signals: 0,
     unfit: 0,
     hello: Hello { magic: 0, version: 0, sweep: 0, owner: [0; 52] },
     sweep: Fds::none(),
@@ -79,24 +83,52 @@ impl Keeper {
             return Err(EINVAL);
         }
         // The second one is the lock that says this keeper lives: held open, never used.
-        sys::epoll_add(self.epoll, self.sweep.list[0], ON_HOST)
+        sys::epoll_add(self.epoll, self.sweep.list[0], ON_HOST)?;
+        self.signals = sys::child_signals()?;
+        sys::epoll_add(self.epoll, self.signals, ON_SIGNAL)
     }
 
     fn run(&mut self) -> ! {
         let mut events = [Event { events: 0, data: 0 }; 64];
+        let mut more = false;
         loop {
-            let ready = sys::epoll_wait(self.epoll, &mut events, self.next_timeout());
+            let timeout = if more { 0 } else { self.next_timeout() };
+            let ready = sys::epoll_wait(self.epoll, &mut events, timeout);
             // Exits before hang-ups before starts: a container that ends in the same moment as its
             // deadline passes has ended by itself.
+            let mut changed = more;
             for event in events.iter().take(ready) {
                 match event.data {
+                    ON_SIGNAL => changed = true,
                     ON_HOST => self.end(),
                     ON_CONTROL => self.on_control(),
                     tag => self.on_container(tag as usize / 2, tag % 2 == 1),
                 }
             }
+            // Not before: an event of this round may be of a container that this would reap.
+            more = changed && self.take_changes();
             self.kill_overdue();
         }
+    }
+
+    /// A container's init may make its parent, the keeper, its tracer (PTRACE_TRACEME). Its dead
+    /// threads then wait for their tracer, and it for them: it would survive SIGKILL as a zombie
+    /// that nobody is told of. So they are taken, and what has stopped is let go.
+    ///
+    /// Not too many at once, so that one container cannot keep the keeper from the others; says
+    /// whether there may be more.
+    fn take_changes(&mut self) -> bool {
+        sys::take_signal(self.signals);
+        for _ in 0..64 {
+            let Some(waited) = sys::next_change() else { return false };
+            let place = self.containers.iter().take(self.used).position(|c| c.pid == waited.pid);
+            match place {
+                _ if waited.status & 0xff == 0x7f => sys::detach(waited.pid, waited.status),
+                Some(index) => self.ended(index, &waited),
+                None => {}
+            }
+        }
+        true
     }
 
     /// Milliseconds to the nearest deadline, -1 for none.
@@ -239,10 +271,15 @@ impl Keeper {
         }
     }
 
-    /// Reports a container's end and frees its place.
     fn reap(&mut self, index: usize) {
+        if let Some(waited) = sys::wait(self.containers[index].pid) {
+            self.ended(index, &waited);
+        }
+    }
+
+    /// Reports a container's end and frees its place.
+    fn ended(&mut self, index: usize, waited: &Waited) {
         let container = self.containers[index];
-        let Some(waited) = sys::wait(container.pid) else { return };
         // Removed by name: a child that has not yet reached its exec may hold a copy of the file
         // descriptor, and closing ours alone would leave the event.
         sys::epoll_remove(self.epoll, container.pidfd);
@@ -267,9 +304,8 @@ impl Keeper {
         for container in self.live() {
             sys::kill(container.pidfd, SIGKILL);
         }
-        for container in self.live() {
-            sys::wait(container.pid);
-        }
+        // Any, for the sake of traced threads.
+        while sys::wait(-1).is_some() {}
         let owner = &self.hello.owner;
         for &dir in self.sweep.as_slice().iter().skip(2) {
             crate::sweep::remove(dir, owner);
@@ -281,6 +317,7 @@ impl Keeper {
 /// The rest of the new process's life up to its exec.
 fn become_container(start: &Start, fds: &[i32], first_slot: usize) -> ! {
     close_others(fds);
+    sys::unblock_signals();
     let status = fds[0];
     if let Err(failure) = carry_out(start, fds, first_slot) {
         report(status, failure, 0);
