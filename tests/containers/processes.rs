@@ -356,13 +356,33 @@ fn a_stopped_container_is_dropped_at_once() {
     assert_eq!(processes(&marker), [0; 0]);
 }
 
+/// A container can make its parent its tracer, which is the keeper: its dead threads are zombies then
+/// until the keeper takes them, and would keep it from ever having ended.
 #[test]
-fn a_traced_thread_does_not_outlive_a_kill() {
+fn a_container_that_the_keeper_traces_ends_like_any_other() {
     let test = TestEngine::new();
-    let mut command = test.probe("be-traced", &[]);
-    let child = command.stdin(Stdio::null()).stdout(PIPED()).spawn().unwrap();
-    let status = child.wait_timeout(Duration::from_secs(10)).unwrap();
-    assert_eq!(status.map(|status| status.reason()), Some(ExitReason::Exited(3)));
+    let start = |how: &str| {
+        let mut command = test.probe("be-traced", &[how]);
+        let mut child = command.stdin(Stdio::null()).stdout(PIPED()).spawn().unwrap();
+        let (mut text, mut bytes) = (String::new(), [0; 64]);
+        let mut stdout = child.stdout.take().unwrap();
+        // A signal without a handler stops it for its tracer, which lets it go on.
+        let last = if how == "exit" { "traced: ok\n" } else { "alone\n" };
+        while !text.ends_with(last) {
+            let read = stdout.read(&mut bytes).unwrap();
+            assert_ne!(read, 0, "{text}");
+            text += std::str::from_utf8(&bytes[..read]).unwrap();
+        }
+        child
+    };
+    let end =
+        |child: &Child| child.wait_timeout(Duration::from_secs(20)).unwrap().unwrap().reason();
+    assert_eq!(end(&start("exit")), ExitReason::Exited(3));
+    for how in ["end", "signal"] {
+        let child = start(how);
+        child.kill().unwrap();
+        assert_eq!(end(&child), ExitReason::Signaled(9), "{how}");
+    }
 }
 
 #[test]

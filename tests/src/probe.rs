@@ -62,7 +62,7 @@ pub fn answer() {
         ("touch", [mib]) => touch(number(mib)),
         ("touch-in-a-child", [mib]) => touch_in_a_child(number(mib)),
         ("burn", [milliseconds]) => burn(number(milliseconds)),
-        ("be-traced", []) => be_traced(),
+        ("be-traced", [how]) => be_traced(how),
         ("fork", [count]) => fork_many(number(count)),
         other => panic!("no such probe: {other:?}"),
     }
@@ -221,16 +221,27 @@ fn touch_in_a_child(mib: usize) {
     }
 }
 
-/// Makes the parent the tracer of one thread of this process, which then ends the process.
-fn be_traced() {
+/// Makes the parent the tracer of one thread of this process, which then ends the process, itself,
+/// or waits to be killed.
+fn be_traced(how: &str) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // SAFETY: PTRACE_TRACEME takes no arguments.
             let result = Errno::result(unsafe { libc::ptrace(libc::PTRACE_TRACEME) });
-            say(&format!("traced: {}", name_of(result)));
-            exit(3)
+            say(&format!("traced: {}\n", name_of(result)));
+            match how {
+                "exit" => exit(3),
+                "stop" => {
+                    nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).expect("a signal")
+                }
+                _ => {}
+            }
         });
     });
+    say("alone\n");
+    loop {
+        nix::unistd::pause();
+    }
 }
 
 /// Uses up CPU time of this process.
