@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use skep::Mount;
-use skep_tests::probe::{self, answered};
+use skep_tests::probe::answered;
 use skep_tests::{TestEngine, said};
 
 const NAMESPACES: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid", "uts"];
@@ -323,12 +323,4 @@ fn no_file_descriptor_leaks_in() {
     assert!(careless.as_raw_fd() > 2);
     let test = TestEngine::new();
     assert_eq!(answered(&mut test.probe("descriptors", &[])), "[0, 1, 2]");
-}
-
-#[test]
-fn the_probe_is_this_program() {
-    let test = TestEngine::new();
-    let same = fs::metadata(std::env::current_exe().unwrap()).unwrap().len();
-    let mut command = test.command(["stat", "-c", "%s", probe::PATH]);
-    assert_eq!(said(command.mount(skep_tests::this_program(probe::PATH))), format!("{same}\n"));
 }

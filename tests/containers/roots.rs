@@ -292,13 +292,11 @@ fn mounts_below_a_source_come_along_and_are_read_only_with_it() {
             // The host's own mount is as it was.
             fs::write(outside.path().join("sub/deep"), "again\n").unwrap();
             // A host's root is one file system: what is mounted below it does not come along.
-            let root = temporary("skep-root-");
             let Some(tree) = busybox_tree() else { return };
             mount_tmpfs(&tree.path().join("data"));
             fs::write(tree.path().join("data/file"), "x").unwrap();
             let mut command = test.engine.command(Root::directory(tree.path()));
             assert_eq!(said(command.args(["ls", "/data"])), "");
-            drop(root);
             // Not left to the directories' removal, which would not cross a mount.
             nix::mount::umount(&tree.path().join("data")).unwrap();
             nix::mount::umount(&outside.path().join("sub")).unwrap();
