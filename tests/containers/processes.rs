@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use skep::{Child, Command, ErrorKind, ExitReason, Stdio};
 use skep_tests::host::{marker, processes, until};
-use skep_tests::{TestEngine, said, temporary};
+use skep_tests::{TestEngine, probe, said, temporary};
 
 const PIPED: fn() -> Stdio = Stdio::piped;
+const PIPE: fn() -> std::process::Stdio = std::process::Stdio::piped;
 
 /// Starts `command` with pipes, and waits for the first line that it says.
 fn started(command: &mut Command) -> Child {
@@ -380,11 +381,40 @@ fn a_container_that_the_keeper_traces_ends_like_any_other() {
     let end =
         |child: &Child| child.wait_timeout(Duration::from_secs(20)).unwrap().unwrap().reason();
     assert_eq!(end(&start("exit")), ExitReason::Exited(3));
-    for how in ["end", "signal"] {
+    for how in ["end", "signal", "stay"] {
         let child = start(how);
         child.kill().unwrap();
         assert_eq!(end(&child), ExitReason::Signaled(9), "{how}");
     }
+}
+
+#[test]
+fn a_container_that_the_keeper_traces_ends_with_its_host() {
+    const STORE: &str = "SKEP_TEST_TRACED_STORE";
+    const NAME: &str = "processes::a_container_that_the_keeper_traces_ends_with_its_host";
+    if let Some(store) = std::env::var_os(STORE) {
+        let engine = skep::Engine::open(store).unwrap();
+        let mut command = engine.command(skep::Root::host());
+        probe::prepare(&mut command, "be-traced", &["stay"]);
+        command.status().unwrap();
+        return;
+    }
+    let test = TestEngine::new();
+    let mut host = std::process::Command::new(std::env::current_exe().unwrap());
+    host.args(["--exact", NAME, "--nocapture"]).env(STORE, test.store());
+    let mut host = host.stdin(std::process::Stdio::null()).stdout(PIPE()).spawn().unwrap();
+    let (mut text, mut bytes) = (String::new(), [0; 256]);
+    while !text.contains("alone\n") {
+        let read = host.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
+        assert_ne!(read, 0, "{text}");
+        text += std::str::from_utf8(&bytes[..read]).unwrap();
+    }
+    let groups = test.group_parents();
+    assert!(groups.iter().any(|group| group.exists()), "{groups:?}");
+    host.kill().unwrap();
+    host.wait().unwrap();
+    // Only the keeper is left to remove them, and it does so when its containers have ended.
+    until("the keeper has ended", || !groups.iter().any(|group| group.exists()));
 }
 
 #[test]

@@ -221,8 +221,8 @@ fn touch_in_a_child(mib: usize) {
     }
 }
 
-/// Makes the parent the tracer of one thread of this process, which then ends the process, itself,
-/// or waits to be killed.
+/// Makes the parent the tracer of one thread of this process, which then ends the process, stays, is
+/// stopped by a signal, or ends itself; then the process waits to be killed.
 fn be_traced(how: &str) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -231,6 +231,7 @@ fn be_traced(how: &str) {
             say(&format!("traced: {}\n", name_of(result)));
             match how {
                 "exit" => exit(3),
+                "stay" => wait_for_the_end(),
                 "stop" => {
                     nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).expect("a signal")
                 }
@@ -238,6 +239,10 @@ fn be_traced(how: &str) {
             }
         });
     });
+    wait_for_the_end();
+}
+
+fn wait_for_the_end() {
     say("alone\n");
     loop {
         nix::unistd::pause();
