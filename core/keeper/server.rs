@@ -7,7 +7,7 @@ use crate::protocol::{
     ABANDONED, BASE, CHANNELS, CONTROL, Channels, Exit, Hello, INTO_CGROUP, MAGIC, ONE_SHOT,
     OP_CLONE, Report, Signal, Start, VERSION,
 };
-use crate::sys::{self, Event, Fds, Result, EAGAIN, EINVAL, EMFILE, SIGKILL};
+use crate::sys::{self, Event, Fds, Result, Waited, EAGAIN, EINVAL, EMFILE, SIGKILL};
 
 /// As many as the kernel's default pid_max allows processes in one pid namespace.
 const CONTAINERS: usize = 32_768;
@@ -18,6 +18,7 @@ const NEWNET: u64 = 0x4000_0000;
 /// Tags of events. A container has its index times two, and one more for its pidfd.
 const ON_CONTROL: u64 = u64::MAX;
 const ON_HOST: u64 = u64::MAX - 1;
+const ON_SIGNAL: u64 = u64::MAX - 2;
 
 /// One running container. All zero is a free place, so that the table costs no page until used.
 #[derive(Clone, Copy)]
@@ -44,6 +45,8 @@ struct Ends {
 /// Everything the keeper knows.
 pub struct Keeper {
     epoll: i32,
+    /// Readable when a child, or a thread that made the keeper its tracer, has changed.
+    signals: i32,
     /// What went wrong before the first start; 0 for nothing.
     unfit: i32,
     hello: Hello,
@@ -62,6 +65,7 @@ pub struct Keeper {
 
 static mut KEEPER: Keeper = Keeper {
     epoll: 0,
+    signals: 0,
     unfit: 0,
     hello: Hello { magic: 0, version: 0, sweep: 0, owner: [0; 52] },
     sweep: Fds::none(),
@@ -99,6 +103,8 @@ impl Keeper {
         }
         // The second one is the lock that says this keeper lives: held open, never used.
         sys::epoll_add(self.epoll, self.sweep.list[0], ON_HOST)?;
+        self.signals = sys::child_signals()?;
+        sys::epoll_add(self.epoll, self.signals, ON_SIGNAL)?;
         (0..CHANNELS).try_for_each(|index| self.offer_channels(index))
     }
 
@@ -116,22 +122,32 @@ impl Keeper {
 
     fn run(&mut self) -> ! {
         let mut events = [Event { events: 0, data: 0 }; 64];
+        let mut more = false;
         loop {
-            let ready = self.next_events(&mut events);
+            let ready = self.next_events(&mut events, more);
             // Exits before hang-ups before starts: a container that ends in the same moment as its
             // deadline passes has ended by itself.
+            let mut changed = more;
             for event in events.iter().take(ready) {
                 match event.data {
+                    ON_SIGNAL => changed = true,
                     ON_HOST => self.end(),
                     ON_CONTROL => self.on_control(),
                     tag => self.on_container(tag as usize / 2, tag % 2 == 1),
                 }
             }
+            // Not before: an event of this round may be of a container that this would reap.
+            more = changed && self.take_changes();
             self.kill_overdue();
         }
     }
 
-    fn next_events(&mut self, events: &mut [Event]) -> usize {
+    /// Waits for events; not if there is `more` to do already. Time left over goes into a network
+    /// namespace for the next start.
+    fn next_events(&mut self, events: &mut [Event], more: bool) -> usize {
+        if more {
+            return sys::epoll_wait(self.epoll, events, 0);
+        }
         if self.want_network && !self.fresh_network {
             let ready = sys::epoll_wait(self.epoll, events, 0);
             if ready > 0 {
@@ -142,6 +158,26 @@ impl Keeper {
             self.want_network = self.fresh_network;
         }
         sys::epoll_wait(self.epoll, events, self.next_timeout())
+    }
+
+    /// A container's init may make its parent, the keeper, its tracer (PTRACE_TRACEME). Its dead
+    /// threads then wait for their tracer, and it for them: it would survive SIGKILL as a zombie
+    /// that nobody is told of. So they are taken, and what has stopped is let go.
+    ///
+    /// Not too many at once, so that one container cannot keep the keeper from the others; says
+    /// whether there may be more.
+    fn take_changes(&mut self) -> bool {
+        sys::take_signal(self.signals);
+        for _ in 0..64 {
+            let Some(waited) = sys::next_change() else { return false };
+            let place = self.containers.iter().take(self.used).position(|c| c.pid == waited.pid);
+            match place {
+                _ if waited.status & 0xff == 0x7f => sys::detach(waited.pid, waited.status),
+                Some(index) => self.ended(index, &waited),
+                None => {}
+            }
+        }
+        true
     }
 
     /// Milliseconds to the nearest deadline, -1 for none.
@@ -297,10 +333,15 @@ impl Keeper {
         }
     }
 
-    /// Reports a container's end and frees its place.
     fn reap(&mut self, index: usize) {
+        if let Some(waited) = sys::wait(self.containers[index].pid) {
+            self.ended(index, &waited);
+        }
+    }
+
+    /// Reports a container's end and frees its place.
+    fn ended(&mut self, index: usize, waited: &Waited) {
         let container = self.containers[index];
-        let Some(waited) = sys::wait(container.pid) else { return };
         // Removed by name: a child that has not yet reached its exec may hold a copy of the file
         // descriptor, and closing ours alone would leave the event.
         sys::epoll_remove(self.epoll, container.pidfd);
@@ -325,9 +366,8 @@ impl Keeper {
         for container in self.live() {
             sys::kill(container.pidfd, SIGKILL);
         }
-        for container in self.live() {
-            sys::wait(container.pid);
-        }
+        // Any, for the sake of traced threads.
+        while sys::wait(-1).is_some() {}
         let owner = &self.hello.owner;
         for &dir in self.sweep.as_slice().iter().skip(2) {
             crate::sweep::remove(dir, owner);
@@ -339,6 +379,7 @@ impl Keeper {
 /// The rest of the new process's life up to its exec.
 fn become_container(start: &Start, fds: &[i32], first_slot: usize, status: i32, net: bool) -> ! {
     close_others(fds, status);
+    sys::unblock_signals();
     if let Err(failure) = carry_out(start, fds, first_slot, status, net) {
         report(status, failure, 0);
         sys::exit(127);

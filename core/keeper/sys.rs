@@ -96,6 +96,37 @@ pub fn reset_signals() {
     }
 }
 
+/// Blocks SIGCHLD; a file descriptor that is readable when there is one. Nobody is to block in a read
+/// of it, so that it does not.
+pub fn child_signals() -> Result<i32> {
+    const NONBLOCK: usize = 0o4000;
+    let child = 1u64 << 16;
+    let mask = &child as *const u64;
+    call!(RT_SIGPROCMASK, 2, mask, 0, 8)?;
+    call!(SIGNALFD4, -1isize, mask, 8, CLOEXEC | NONBLOCK).map(|fd| fd as i32)
+}
+
+/// Takes the signal from [`child_signals`]. There is never more than one at a time.
+pub fn take_signal(fd: i32) {
+    let mut info = [0u8; 128];
+    let _ = call!(READ, fd, info.as_mut_ptr(), info.len());
+}
+
+/// Undoes [`child_signals`] in a new process.
+pub fn unblock_signals() {
+    let none = 0u64;
+    let _ = call!(RT_SIGPROCMASK, 2, &none as *const u64, 0, 8);
+}
+
+/// Lets go of a traced thread that has stopped, with the signal that it was stopped by; SIGTRAP is
+/// only the trace itself.
+pub fn detach(pid: i32, status: i32) {
+    const DETACH: usize = 17;
+    const SIGTRAP: i32 = 5;
+    let signal = status >> 8 & 0x7f;
+    let _ = call!(PTRACE, DETACH, pid, 0, if signal == SIGTRAP { 0 } else { signal });
+}
+
 /// Raises the soft limit of open files as far as the hard one allows.
 pub fn raise_nofile() {
     let mut limit = [0u64; 2];
@@ -312,6 +343,7 @@ pub fn kill(pidfd: i32, signal: i32) {
 
 /// What wait4(2) tells of an ended process.
 pub struct Waited {
+    pub pid: i32,
     pub status: i32,
     pub user_us: u64,
     pub system_us: u64,
@@ -320,17 +352,28 @@ pub struct Waited {
 
 /// Waits for `pid`; -1 is for any. `None` where there is nothing to wait for.
 pub fn wait(pid: i32) -> Option<Waited> {
+    wait_with(pid, WALL)
+}
+
+/// Takes the next change of any child or traced thread that there is, without waiting.
+pub fn next_change() -> Option<Waited> {
+    const NO_HANG: usize = 1;
+    wait_with(-1, WALL | NO_HANG).filter(|waited| waited.pid != 0)
+}
+
+fn wait_with(pid: i32, options: usize) -> Option<Waited> {
     let mut status = 0i32;
     let mut usage = [0u64; 18];
-    loop {
+    let pid = loop {
         let pid = pid as isize;
-        match call!(WAIT4, pid, &mut status as *mut i32, WALL, usage.as_mut_ptr()) {
-            Ok(_) => break,
+        match call!(WAIT4, pid, &mut status as *mut i32, options, usage.as_mut_ptr()) {
+            Ok(pid) => break pid as i32,
             Err(4) => {}
             Err(_) => return None,
         }
-    }
+    };
     Some(Waited {
+        pid,
         status,
         user_us: usage[0] * 1_000_000 + usage[1],
         system_us: usage[2] * 1_000_000 + usage[3],

@@ -32,6 +32,8 @@ pub mod nr {
     pub const EPOLL_CREATE1: usize = 20;
     pub const EPOLL_CTL: usize = 21;
     pub const EPOLL_PWAIT: usize = 22;
+    pub const MKNODAT: usize = 33;
+    pub const MKDIRAT: usize = 34;
     pub const UNLINKAT: usize = 35;
     pub const UMOUNT2: usize = 39;
     pub const MOUNT: usize = 40;
@@ -41,9 +43,12 @@ pub mod nr {
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
     pub const GETDENTS64: usize = 61;
+    pub const READ: usize = 63;
+    pub const SIGNALFD4: usize = 74;
     pub const EXIT_GROUP: usize = 94;
     pub const UNSHARE: usize = 97;
     pub const CLOCK_GETTIME: usize = 113;
+    pub const PTRACE: usize = 117;
     pub const RT_SIGACTION: usize = 134;
     pub const RT_SIGPROCMASK: usize = 135;
     pub const SETSID: usize = 157;
@@ -63,10 +68,8 @@ pub mod nr {
     pub const CLONE3: usize = 435;
     pub const CLOSE_RANGE: usize = 436;
     pub const MOUNT_SETATTR: usize = 442;
-    pub const MKNODAT: usize = 33;
     pub const SOCKETPAIR: usize = 199;
     pub const SENDMSG: usize = 211;
     pub const SOCKET: usize = 198;
     pub const IOCTL: usize = 29;
-    pub const MKDIRAT: usize = 34;
 }

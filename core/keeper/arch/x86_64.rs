@@ -31,6 +31,7 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> isize {
 
 #[rustfmt::skip]
 pub mod nr {
+    pub const READ: usize = 0;
     pub const CLOSE: usize = 3;
     pub const MMAP: usize = 9;
     pub const RT_SIGACTION: usize = 13;
@@ -41,6 +42,7 @@ pub mod nr {
     pub const WAIT4: usize = 61;
     pub const FCHDIR: usize = 81;
     pub const UMASK: usize = 95;
+    pub const PTRACE: usize = 101;
     pub const SETSID: usize = 112;
     pub const PIVOT_ROOT: usize = 155;
     pub const PRCTL: usize = 157;
@@ -55,6 +57,7 @@ pub mod nr {
     pub const UNLINKAT: usize = 263;
     pub const UNSHARE: usize = 272;
     pub const EPOLL_PWAIT: usize = 281;
+    pub const SIGNALFD4: usize = 289;
     pub const EPOLL_CREATE1: usize = 291;
     pub const PRLIMIT64: usize = 302;
     pub const PIDFD_SEND_SIGNAL: usize = 424;

@@ -1,6 +1,7 @@
 //! A running container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Child {
     stop_signal: i32,
     live: Mutex<Option<Live>>,
     ended: OnceLock<ExitStatus>,
+    /// Whether the host has killed it: then that it was killed says nothing about its memory.
+    killed: AtomicBool,
     host: fork::Process,
 }
 
@@ -52,6 +55,19 @@ struct Live {
     lease: Option<Arc<Lease>>,
     /// Keeps the keeper.
     seat: Arc<Seat>,
+}
+
+impl Live {
+    /// Removes group and root; the usage that the group had counted. What cannot be removed
+    /// now, the next opening of the store sweeps.
+    fn take_apart(self) -> Option<Usage> {
+        let Live { group, root, sealed, lease, seat } = self;
+        let usage = group.usage().ok();
+        let _ = group.remove();
+        seat.roots.give_back(root, sealed);
+        drop(lease);
+        usage
+    }
 }
 
 impl Child {
@@ -74,6 +90,7 @@ impl Child {
             stop_signal: stop_signal.as_deref().and_then(signal_number).unwrap_or(libc::SIGTERM),
             live: Mutex::new(Some(Live { group, root, sealed, lease, seat })),
             ended: OnceLock::new(),
+            killed: AtomicBool::new(false),
             host: fork::Process::current(),
         }
     }
@@ -130,6 +147,9 @@ impl Child {
         if self.ended.get().is_some() {
             return Ok(());
         }
+        if signal == libc::SIGKILL && matches!(self.running.wait(Some(Duration::ZERO)), Ok(None)) {
+            self.killed.store(true, Ordering::Relaxed);
+        }
         self.running.signal(signal)
     }
 
@@ -176,20 +196,16 @@ impl Child {
 
     /// Takes the container apart, once, and says how it ended.
     fn finish(&self, exit: Exit) -> ExitStatus {
-        let usage = self.clean_up();
-        *self.ended.get_or_init(|| ExitStatus::new(exit, usage.unwrap_or_default()))
+        // Held to the end: whoever comes second finds the status, and not that the group is gone.
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = live.take().and_then(Live::take_apart).unwrap_or_default();
+        let killed = self.killed.load(Ordering::Relaxed);
+        *self.ended.get_or_init(|| ExitStatus::new(exit, usage, killed))
     }
 
-    /// Removes group and directory; the usage that the group had counted, for the first caller.
-    /// What cannot be removed now, the next opening of the store sweeps.
-    fn clean_up(&self) -> Option<Usage> {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let Live { group, root, sealed, lease, seat } = live.take()?;
-        let usage = group.usage().ok();
-        let _ = group.remove();
-        seat.roots.give_back(root, sealed);
-        drop(lease);
-        usage
+    fn clean_up(&self) {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+        live.and_then(Live::take_apart);
     }
 
     fn check_host(&self, operation: &'static str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The builder of a container, in the manner of [`std::process::Command`].
 
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,14 +36,14 @@ pub struct Command {
     config: ContainerConfig,
     memory: Option<Bytes>,
     memory_swap: MemorySwap,
-    limits: Limits,
+    /// As given: whether they make sense is found out at the start, and at every start.
+    cpus: Option<f64>,
+    pids: Option<u32>,
     timeout: Option<Duration>,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
     input: Option<Vec<u8>>,
-    /// The first value that was wrong.
-    wrong: Option<Error>,
 }
 
 /// What a finished container has said.
@@ -64,13 +65,13 @@ impl Command {
             config: ContainerConfig::default(),
             memory: None,
             memory_swap: MemorySwap::default(),
-            limits: Limits::default(),
+            cpus: None,
+            pids: None,
             timeout: None,
             stdin: None,
             stdout: None,
             stderr: None,
             input: None,
-            wrong: None,
         }
     }
 
@@ -174,22 +175,13 @@ impl Command {
 
     /// Limits CPU time to so many CPUs' worth: `0.5` is half of one.
     pub fn cpus(&mut self, cpus: f64) -> &mut Self {
-        match Cpus::new(cpus) {
-            Ok(cpus) => self.limits.cpus = Some(cpus),
-            Err(error) => self.refuse(error),
-        }
+        self.cpus = Some(cpus);
         self
     }
 
     /// Limits the number of processes and threads, at least 1.
     pub fn pids(&mut self, limit: u32) -> &mut Self {
-        match std::num::NonZeroU32::new(limit) {
-            Some(limit) => self.limits.pids = Some(limit),
-            None => self.refuse(
-                Error::new(ErrorKind::InvalidInput, "limit processes to", "0")
-                    .fix("give at least 1"),
-            ),
-        }
+        self.pids = Some(limit);
         self
     }
 
@@ -252,31 +244,25 @@ impl Command {
     /// # Errors
     /// As [`status`](Self::status).
     pub fn output(&mut self) -> Result<Output> {
-        let input = self.input.take();
+        let input = self.input.as_deref();
         let stdin = if input.is_some() { Stdio::piped } else { Stdio::null };
         let child = self.start([stdin, Stdio::piped, Stdio::piped])?;
-        pump::output(child, input.as_deref().unwrap_or_default())
+        pump::output(child, input.unwrap_or_default())
     }
 
-    fn refuse(&mut self, error: Error) {
-        self.wrong.get_or_insert(error);
-    }
-
-    fn start(&mut self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
+    fn start(&self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
         sigpipe::without_file_size_signal(|| self.start_quietly(defaults))
     }
 
-    fn start_quietly(&mut self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
+    fn start_quietly(&self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
         self.shared.check_host("start")?;
-        if let Some(error) = self.wrong.take() {
-            return Err(error);
-        }
         let limits = self.limits()?;
-        let streams = [self.stdin.take(), self.stdout.take(), self.stderr.take()];
+        let streams = [&self.stdin, &self.stdout, &self.stderr];
         let mut ours = [None, None, None];
         let mut theirs = Vec::with_capacity(3);
         for (number, stream) in streams.into_iter().enumerate() {
-            let ends: Ends = stream.unwrap_or_else(defaults[number]).open(number as i32)?;
+            let default = defaults[number]();
+            let ends: Ends = stream.as_ref().unwrap_or(&default).open(number as i32)?;
             ours[number] = ends.ours;
             theirs.push(ends.theirs);
         }
@@ -331,9 +317,18 @@ impl Command {
     }
 
     fn limits(&self) -> Result<Limits> {
-        let mut limits = self.limits;
+        let mut limits = Limits::default();
         if let Some(memory) = self.memory {
             limits.memory = Some(Memory::new(memory, self.memory_swap)?);
+        }
+        if let Some(cpus) = self.cpus {
+            limits.cpus = Some(Cpus::new(cpus)?);
+        }
+        if let Some(pids) = self.pids {
+            limits.pids = Some(NonZeroU32::new(pids).ok_or_else(|| {
+                Error::new(ErrorKind::InvalidInput, "limit processes to", "0")
+                    .fix("give at least 1")
+            })?);
         }
         Ok(limits)
     }

@@ -29,14 +29,16 @@ pub struct ExitStatus {
 }
 
 impl ExitStatus {
-    pub(super) fn new(exit: Exit, usage: Usage) -> ExitStatus {
+    /// `killed`: whether the host has sent SIGKILL.
+    pub(super) fn new(exit: Exit, usage: Usage, killed: bool) -> ExitStatus {
         let status = nix::libc::WIFSIGNALED(exit.wait_status);
         let reason = match status {
             _ if exit.timed_out != 0 => ExitReason::TimedOut,
             false => ExitReason::Exited(nix::libc::WEXITSTATUS(exit.wait_status)),
             true => match nix::libc::WTERMSIG(exit.wait_status) {
-                // The kernel's OOM killer leaves no other trace than the group's counter.
-                nix::libc::SIGKILL if usage.oom_kills.is_some_and(|kills| kills > 0) => {
+                // The kernel's OOM killer leaves no other trace than the group's counter, which also
+                // counts processes whose end the container has survived.
+                nix::libc::SIGKILL if !killed && usage.oom_kills.is_some_and(|kills| kills > 0) => {
                     ExitReason::OomKilled
                 }
                 signal => ExitReason::Signaled(signal),
@@ -101,7 +103,7 @@ mod tests {
 
     fn status(wait_status: i32, timed_out: u32, oom_kills: Option<u64>) -> ExitStatus {
         let exit = Exit { wait_status, timed_out, user_us: 0, system_us: 0, max_rss_kib: 0 };
-        ExitStatus::new(exit, Usage { oom_kills, ..Usage::default() })
+        ExitStatus::new(exit, Usage { oom_kills, ..Usage::default() }, false)
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Stdio {
         Stdio(Kind::Piped)
     }
 
-    /// An open file or socket. The container gets a duplicate, the file is closed here.
+    /// An open file or socket. Each container gets a duplicate; the command keeps the file, so that
+    /// the other end of a pipe sees its end only when the command is dropped too.
     pub fn file(file: impl Into<OwnedFd>) -> Stdio {
         Stdio(Kind::File(file.into()))
     }
@@ -58,12 +59,12 @@ pub(super) struct Ends {
 
 impl Stdio {
     /// Opens both ends of file descriptor `number` of the container.
-    pub(super) fn open(self, number: i32) -> Result<Ends> {
+    pub(super) fn open(&self, number: i32) -> Result<Ends> {
         let failed = |error: io::Error| {
             Error::os("connect", ["stdin", "stdout", "stderr"][number as usize], error)
         };
-        let theirs = match self.0 {
-            Kind::File(file) => file,
+        let theirs = match &self.0 {
+            Kind::File(file) => file.try_clone().map_err(failed)?,
             Kind::Null if number == 0 => File::open("/dev/null").map_err(failed)?.into(),
             Kind::Null => File::options().write(true).open("/dev/null").map_err(failed)?.into(),
             Kind::Inherit => inherited(number).map_err(failed)?,

@@ -361,11 +361,11 @@ impl Compiler<'_> {
         let path = absolute(&cwd, "process.cwd")?;
         // As docker and runc: a working directory that is missing is made.
         self.make_target(&cwd, true)?;
-        self.plan.push(Operation::Bounding { keep: sets.bounding });
-        // Without no_new_privs it takes CAP_SYS_ADMIN, which what follows gives up.
         if self.process.no_new_privileges() != Some(true) {
+            // Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to go.
             self.seccomp();
         }
+        self.plan.push(Operation::Bounding { keep: sets.bounding });
         self.plan.push(Operation::User {
             uid: user.uid(),
             gid: user.gid(),

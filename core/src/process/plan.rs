@@ -25,8 +25,8 @@
 //!    left, because changing the user changes them.
 //! 9. **Find, send and await**, where somebody wants to look at or hold the finished container.
 //! 10. **no_new_privs, then seccomp**, last: the filter need only allow what comes after it, which
-//!     is the **exec**. Without no_new_privs only a process with CAP_SYS_ADMIN may load a filter:
-//!     there it comes before the user is changed, as runc has it.
+//!     is the **exec**. Where no_new_privs is not asked for, a filter takes CAP_SYS_ADMIN: then it is
+//!     loaded before step 8, and has to allow what comes from there on, as with runc.
 
 use std::ffi::CString;
 use std::fmt;

@@ -151,6 +151,9 @@ fn explain(plan: &Plan, report: Report) -> Error {
         (Operation::WorkingDirectory { .. }, libc::ENOTDIR) => {
             error.with_kind(ErrorKind::InvalidInput)
         }
+        (Operation::Attach { .. }, libc::EINVAL) => error
+            .with_kind(ErrorKind::InvalidInput)
+            .cause("a directory can be bound to a directory only, and a file to a file"),
         (Operation::Await { .. }, libc::EPIPE) => error.cause("nobody is left to start it"),
         (Operation::Unshare { .. }, libc::ENOSPC) => {
             error.cause("the limit of namespaces is reached").fix("see /proc/sys/user")
