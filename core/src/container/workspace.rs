@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys::{fork, path};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// `upper` and `work` of a container's root. Removed with this, and with it all that the container
 /// has written.
@@ -32,7 +32,9 @@ impl Workspace {
             fs::metadata(lower).map_err(|error| Error::os("use as root", subject(), error))?;
         if !like.is_dir() {
             let error = std::io::Error::from_raw_os_error(nix::libc::ENOTDIR);
-            return Err(Error::os("use as root", subject(), error).fix("give a directory"));
+            return Err(Error::os("use as root", subject(), error)
+                .with_kind(ErrorKind::NotFound)
+                .cause(format!("there is no directory {}", subject())));
         }
         let path = owner.join(id);
         let failed = |error| Error::os("make a directory for", format!("container {id}"), error);
