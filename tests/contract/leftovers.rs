@@ -7,7 +7,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, Pid, fork};
 use skep::ErrorKind;
-use skep_tests::host::{self, Host, Watched, alone, say, wait_to_be_killed};
+use skep_tests::host::{self, Host, Watched, alone, rounds, say, wait_to_be_killed};
 use skep_tests::left::{Belongings, attached, groups};
 use skep_tests::proc::{SOON, keepers, marked, runs, wait_until};
 use skep_tests::state::interfaces;
@@ -179,7 +179,7 @@ fn of_a_host_killed_at_any_moment_nothing_is_left() {
         });
     };
     // The same body for each: only the moment is another.
-    for step in 0..30 {
+    for step in (0..30).step_by(30 / rounds(30)) {
         Host::new().watched(body, |mut host| {
             host.await_line("begin");
             let moment = Instant::now() + Duration::from_micros(step * step * 100);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use skep::{Child, Error, ErrorKind};
-use skep_tests::host::{self, Host, alone};
+use skep_tests::host::{self, Host, alone, rounds};
 use skep_tests::left::{attached, groups};
 use skep_tests::proc::{SOON, children_of, keepers, open_files, resident_kib, runs, wait_until};
 
@@ -186,11 +186,6 @@ fn a_megabyte_of_environment_arrives() {
     );
 }
 
-/// 2,000, or as many as SKEP_TEST_RUNS says: under emulation each takes ten times as long.
-fn runs_wanted() -> usize {
-    std::env::var("SKEP_TEST_RUNS").map_or(2000, |runs| runs.parse().unwrap())
-}
-
 #[test]
 fn two_thousand_runs_leak_nothing() {
     alone(|| {
@@ -204,7 +199,7 @@ fn two_thousand_runs_leak_nothing() {
             };
             assert_eq!(status.code(), Some(code));
         };
-        let wanted = runs_wanted();
+        let wanted = rounds(2000);
         (0..wanted / 20).for_each(run);
         let keeper = keepers(&store)[0];
         let look = || (open_files(me()).len(), open_files(keeper).len());

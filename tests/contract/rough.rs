@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::{Mode, umask};
 use skep::{ErrorKind, Stdio};
-use skep_tests::host::{self, alone};
+use skep_tests::host::{self, alone, rounds};
 
 static TICKS: AtomicUsize = AtomicUsize::new(0);
 
@@ -28,7 +28,7 @@ fn a_host_that_is_interrupted_all_the_time_runs_containers() {
         // SAFETY: `tick` only adds to an atomic.
         unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
         interrupt_every(200);
-        for i in 0..60 {
+        for i in 0..rounds(60) as i32 {
             let engine = host::engine();
             let status = host::shell(&engine, &format!("exit {i}")).status();
             assert_eq!(status.unwrap().code(), Some(i));
@@ -41,7 +41,7 @@ fn a_host_that_is_interrupted_all_the_time_runs_containers() {
             assert_eq!(child.wait().unwrap().signal(), Some(9));
         }
         interrupt_every(0);
-        assert!(TICKS.load(Ordering::Relaxed) > 500);
+        assert!(TICKS.load(Ordering::Relaxed) > rounds(500));
     });
 }
 

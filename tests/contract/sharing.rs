@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use skep::{Child, Engine, ErrorKind, Stdio};
-use skep_tests::host::{self, Host, alone};
+use skep_tests::host::{self, Host, alone, rounds};
 use skep_tests::left::{attached, groups};
 use skep_tests::proc::{SOON, keepers, marked, runs, wait_until};
 
@@ -122,7 +122,7 @@ fn clones_of_an_engine_are_one() {
 #[test]
 fn many_open_a_fresh_store_at_once() {
     alone(|| {
-        for round in 0..100 {
+        for round in 0..rounds(100) {
             let store = host::directory().join(format!("store-{round}"));
             let barrier = Barrier::new(8);
             std::thread::scope(|scope| {

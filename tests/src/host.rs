@@ -95,6 +95,12 @@ fn test_of<F>() -> &'static str {
     name.split_once("::").map_or(name, |(_, test)| test)
 }
 
+/// How often a test that repeats itself does: `all`, or a tenth with SKEP_TEST_QUICK set, as for a
+/// machine under emulation, where each round takes ten times as long.
+pub fn rounds(all: usize) -> usize {
+    if std::env::var_os("SKEP_TEST_QUICK").is_some() { all / 10 } else { all }
+}
+
 /// Whether this is the host, and not the test that watches it: for a test with several.
 pub fn is_host() -> bool {
     std::env::var_os(NAME).is_some()
