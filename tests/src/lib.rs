@@ -45,7 +45,7 @@ impl TestEngine {
         self.command(["sh", "-c", script])
     }
 
-    /// A container on the host's own root that runs [probe](probe) `mode` with `args`.
+    /// A container on the host's own root that runs [`probe`] `mode` with `args`.
     pub fn probe(&self, mode: &str, args: &[&str]) -> Command {
         let mut command = self.engine.command(Root::host());
         probe::prepare(&mut command, mode, args);

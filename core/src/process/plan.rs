@@ -1,7 +1,7 @@
 //! What the kernel is asked, in order, to turn a fresh clone of the keeper into a container.
 //!
 //! A [`Plan`] is a flat list of [`Operation`]s. [`compile`](super::compile::compile) makes it from
-//! an OCI runtime spec, as a pure function; [`encode`](super::encode) writes it down as system
+//! an OCI runtime spec, as a pure function; `encode.rs` writes it down as system
 //! calls; the keeper carries them out in the new process. Printed, it reads like an strace of what
 //! is to come.
 //!
