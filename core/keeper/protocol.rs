@@ -70,7 +70,7 @@ pub const CHANNELS: usize = 8;
 pub struct Start {
     /// [`Channels::index`] of the channels to use, which are then replaced by new ones.
     pub channels: u32,
-    /// [`INTO_CGROUP`], [`ONE_SHOT`].
+    /// [`INTO_CGROUP`], [`ONE_SHOT`], [`ABANDONED`], [`ATTACH`], [`DISCARD`].
     pub flags: u32,
     /// `CLONE_NEW*` for the clone itself; the plan unshares the rest, in parallel.
     pub clone_flags: u64,
@@ -78,6 +78,8 @@ pub struct Start {
     pub timeout_ms: u64,
     /// Bytes of the plan's memfd.
     pub plan_size: u64,
+    /// The library's number for this container: what [`ATTACH`] names it by.
+    pub token: u64,
 }
 
 /// Clone with `CLONE_INTO_CGROUP`.
@@ -86,6 +88,13 @@ pub const INTO_CGROUP: u32 = 1;
 pub const ONE_SHOT: u32 = 2;
 /// Start nothing: the library could not send what belongs to the start. The channels are replaced.
 pub const ABANDONED: u32 = 4;
+
+/// Start nothing: these channels' reply belongs to the parked container `token` from now on. End of
+/// file on it says that there is none.
+pub const ATTACH: u32 = 8;
+
+/// Start nothing: kill the parked container `token`. No channels are used.
+pub const DISCARD: u32 = 16;
 
 /// From a process before its exec, on its status channel.
 #[repr(C)]
@@ -121,8 +130,14 @@ pub struct Exit {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Signal {
+    /// A signal's number, or [`PARK`].
     pub signal: i32,
 }
+
+/// The library is going to close this channel, and the container is to live on until it is
+/// [attached](ATTACH) again: a host with few file descriptors need not spend one on each container.
+/// How a parked container has ended is kept for it.
+pub const PARK: i32 = -1;
 
 /// The head of a plan; slots follow it at [`SLOTS_AT`].
 #[repr(C)]

@@ -4,8 +4,8 @@ use core::mem::size_of;
 
 use crate::interpreter::{self, Failure, Memory};
 use crate::protocol::{
-    ABANDONED, BASE, CHANNELS, CONTROL, Channels, Exit, Hello, INTO_CGROUP, MAGIC, ONE_SHOT,
-    OP_CLONE, Report, Signal, Start, VERSION,
+    ABANDONED, ATTACH, BASE, CHANNELS, CONTROL, Channels, DISCARD, Exit, Hello, INTO_CGROUP, MAGIC, ONE_SHOT,
+    OP_CLONE, PARK, Report, Signal, Start, VERSION,
 };
 use crate::sys::{self, Event, Fds, Result, Waited, EAGAIN, EINVAL, EMFILE, SIGKILL};
 
@@ -20,20 +20,45 @@ const ON_CONTROL: u64 = u64::MAX;
 const ON_HOST: u64 = u64::MAX - 1;
 const ON_SIGNAL: u64 = u64::MAX - 2;
 
-/// One running container. All zero is a free place, so that the table costs no page until used.
+/// One container. All zero is a free place, so that the table costs no page until used.
 #[derive(Clone, Copy)]
 struct Container {
-    /// 0 for a free place.
+    /// 0 for a free place, [`ENDED`] for one whose end nobody has been told yet.
     pid: i32,
     pidfd: i32,
-    /// 0 once the library has closed its end.
+    /// 0 where the library has closed its end.
     reply: i32,
     timed_out: bool,
+    /// The library has closed its end, or is about to, and comes back.
+    parked: bool,
     /// In milliseconds of the monotonic clock; 0 for none.
     deadline: u64,
+    token: u64,
+    /// How it has [`ENDED`].
+    exit: Exit,
 }
 
-const FREE: Container = Container { pid: 0, pidfd: 0, reply: 0, timed_out: false, deadline: 0 };
+const ENDED: i32 = -1;
+
+const NO_EXIT: Exit =
+    Exit { wait_status: 0, timed_out: 0, user_us: 0, system_us: 0, max_rss_kib: 0 };
+
+const FREE: Container = Container {
+    pid: 0,
+    pidfd: 0,
+    reply: 0,
+    timed_out: false,
+    parked: false,
+    deadline: 0,
+    token: 0,
+    exit: NO_EXIT,
+};
+
+/// What comes on a reply channel.
+enum Message {
+    Signal(i32),
+    End,
+}
 
 /// This side's ends of the channels for a start to come.
 #[derive(Clone, Copy)]
@@ -193,7 +218,7 @@ impl Keeper {
     }
 
     fn live(&self) -> impl Iterator<Item = &Container> {
-        self.containers.iter().take(self.used).filter(|c| c.pid != 0)
+        self.containers.iter().take(self.used).filter(|c| c.pid > 0)
     }
 
     fn kill_overdue(&mut self) {
@@ -202,7 +227,7 @@ impl Keeper {
         }
         let now = sys::now_ms();
         for container in self.containers.iter_mut().take(self.used) {
-            if container.pid != 0 && container.deadline != 0 && container.deadline <= now {
+            if container.pid > 0 && container.deadline != 0 && container.deadline <= now {
                 container.deadline = 0;
                 container.timed_out = true;
                 sys::kill(container.pidfd, SIGKILL);
@@ -232,11 +257,14 @@ impl Keeper {
     /// Clones the container's first process. Whatever fails is reported on the status channel,
     /// which the library reads until its end.
     fn start(&mut self, start: &Start, fds: &mut Fds) {
+        if start.flags & DISCARD != 0 {
+            return self.discard(start.token);
+        }
         let ends = self.channels[start.channels as usize];
-        let outcome = if start.flags & ABANDONED == 0 {
-            self.try_start(start, fds.as_slice(), fds.truncated, ends)
-        } else {
-            Err(0)
+        let outcome = match start.flags {
+            flags if flags & ABANDONED != 0 => Err(0),
+            flags if flags & ATTACH != 0 => self.attach(start.token, ends.reply),
+            _ => self.try_start(start, fds.as_slice(), fds.truncated, ends),
         };
         if let Err(errno) = outcome {
             report(ends.status, Failure { op: OP_CLONE, errno }, 0);
@@ -287,7 +315,49 @@ impl Keeper {
             0 => 0,
             timeout => sys::now_ms().saturating_add(timeout).saturating_add(1),
         };
-        self.watch(place, Container { pid, pidfd, reply: ends.reply, timed_out: false, deadline })
+        let (reply, token) = (ends.reply, start.token);
+        self.watch(place, Container { pid, pidfd, reply, deadline, token, ..FREE })
+    }
+
+    /// Gives a parked container a reply channel again, and says there how it has ended if it has.
+    fn attach(&mut self, token: u64, reply: i32) -> Result<()> {
+        let found = |c: &Container| c.pid != 0 && c.parked && c.token == token;
+        let place = self.containers.iter().take(self.used).position(found).ok_or(EINVAL)?;
+        let container = self.containers[place];
+        if container.pid == ENDED {
+            sys::send(reply, bytes_of(&container.exit));
+            sys::close(reply);
+            self.containers[place] = FREE;
+            return Ok(());
+        }
+        sys::epoll_add(self.epoll, reply, place as u64 * 2)?;
+        self.close_reply(place);
+        self.containers[place].reply = reply;
+        self.containers[place].parked = false;
+        Ok(())
+    }
+
+    /// Kills a parked container, whose end nobody is going to ask for.
+    fn discard(&mut self, token: u64) {
+        for container in self.containers.iter_mut().take(self.used) {
+            if container.pid != 0 && container.parked && container.token == token {
+                container.parked = false;
+                if container.pid == ENDED {
+                    *container = FREE;
+                } else {
+                    sys::kill(container.pidfd, SIGKILL);
+                }
+            }
+        }
+    }
+
+    fn close_reply(&mut self, place: usize) {
+        let reply = self.containers[place].reply;
+        if reply != 0 {
+            sys::epoll_remove(self.epoll, reply);
+            sys::close(reply);
+            self.containers[place].reply = 0;
+        }
     }
 
     /// Enters a container into the table. Not to be watched is not to be run.
@@ -317,19 +387,34 @@ impl Keeper {
             self.reap(index);
             return;
         }
+        while let Some(message) = self.next_message(index) {
+            match message {
+                Message::Signal(PARK) => self.containers[index].parked = true,
+                Message::Signal(signal) => sys::kill(container.pidfd, signal),
+                // The library has parked the container, or dropped it.
+                Message::End => {
+                    if !self.containers[index].parked {
+                        sys::kill(container.pidfd, SIGKILL);
+                    }
+                    self.close_reply(index);
+                }
+            }
+        }
+    }
+
+    /// What the library has said about a container, if anything.
+    fn next_message(&self, index: usize) -> Option<Message> {
+        let reply = self.containers[index].reply;
+        if reply == 0 {
+            return None;
+        }
         let mut message = [0u8; size_of::<Signal>()];
-        match sys::receive_bytes(container.reply, &mut message) {
-            Err(EAGAIN) => {}
+        match sys::receive_bytes(reply, &mut message) {
+            Err(EAGAIN) => None,
             Ok(received) if received == size_of::<Signal>() => {
-                sys::kill(container.pidfd, i32::from_ne_bytes(message));
+                Some(Message::Signal(i32::from_ne_bytes(message)))
             }
-            // The library has dropped the container.
-            _ => {
-                sys::kill(container.pidfd, SIGKILL);
-                sys::epoll_remove(self.epoll, container.reply);
-                sys::close(container.reply);
-                self.containers[index].reply = 0;
-            }
+            _ => Some(Message::End),
         }
     }
 
@@ -346,19 +431,38 @@ impl Keeper {
         // descriptor, and closing ours alone would leave the event.
         sys::epoll_remove(self.epoll, container.pidfd);
         sys::close(container.pidfd);
+        let exit = Exit {
+            wait_status: waited.status,
+            timed_out: u32::from(container.timed_out),
+            user_us: waited.user_us,
+            system_us: waited.system_us,
+            max_rss_kib: waited.max_rss_kib,
+        };
+        if self.is_parked_at_last(index) {
+            self.close_reply(index);
+            self.containers[index] =
+                Container { pid: ENDED, parked: true, token: container.token, exit, ..FREE };
+            return;
+        }
         if container.reply != 0 {
-            let exit = Exit {
-                wait_status: waited.status,
-                timed_out: u32::from(container.timed_out),
-                user_us: waited.user_us,
-                system_us: waited.system_us,
-                max_rss_kib: waited.max_rss_kib,
-            };
             sys::send(container.reply, bytes_of(&exit));
-            sys::epoll_remove(self.epoll, container.reply);
-            sys::close(container.reply);
+            self.close_reply(index);
         }
         self.containers[index] = FREE;
+    }
+
+    /// Whether a container is parked, now that nothing more can be heard of it: what the library
+    /// sends from here on fails there, so that it finds the exit on the channel instead.
+    fn is_parked_at_last(&mut self, index: usize) -> bool {
+        let reply = self.containers[index].reply;
+        if reply != 0 {
+            sys::refuse_more(reply);
+            // A signal left unread would make the library's next receive fail.
+            while let Some(Message::Signal(signal)) = self.next_message(index) {
+                self.containers[index].parked |= signal == PARK;
+            }
+        }
+        self.containers[index].parked
     }
 
     /// The host is gone: ends every container, removes their control groups, and exits.

@@ -297,6 +297,12 @@ pub fn receive_bytes(socket: i32, buffer: &mut [u8]) -> Result<usize> {
     call!(RECVFROM, socket, buffer.as_mut_ptr(), buffer.len(), MSG_DONTWAIT, 0, 0)
 }
 
+/// Refuses what the other side sends from now on (EPIPE there); what it has sent can be received.
+pub fn refuse_more(socket: i32) {
+    const SHUT_RD: usize = 0;
+    let _ = call!(SHUTDOWN, socket, SHUT_RD);
+}
+
 #[repr(C)]
 struct CloneArgs {
     flags: u64,

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -211,7 +210,7 @@ fn an_end_can_be_polled_for() {
     let test = TestEngine::new();
     let mut child = started(&mut test.shell("echo; read end"));
     let ready = |child: &Child, timeout: PollTimeout| {
-        let mut fds = [PollFd::new(child.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(child.exit_fd().unwrap(), PollFlags::POLLIN)];
         poll(&mut fds, timeout).unwrap();
         fds[0].revents().unwrap()
     };
@@ -281,7 +280,7 @@ fn what_has_ended_can_be_signalled_and_stopped_again() {
     let test = TestEngine::new();
     let child = test.shell("exit 2").spawn().unwrap();
     until("it has ended", || {
-        let mut fds = [PollFd::new(child.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(child.exit_fd().unwrap(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
     });
     // Its end is not yet known here, and then it is.

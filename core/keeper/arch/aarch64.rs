@@ -68,6 +68,7 @@ pub mod nr {
     pub const CLONE3: usize = 435;
     pub const CLOSE_RANGE: usize = 436;
     pub const MOUNT_SETATTR: usize = 442;
+    pub const SHUTDOWN: usize = 210;
     pub const SOCKETPAIR: usize = 199;
     pub const SENDMSG: usize = 211;
     pub const SOCKET: usize = 198;

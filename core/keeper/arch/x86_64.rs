@@ -69,6 +69,7 @@ pub mod nr {
     pub const CLOSE_RANGE: usize = 436;
     pub const MOUNT_SETATTR: usize = 442;
     pub const MKNODAT: usize = 259;
+    pub const SHUTDOWN: usize = 48;
     pub const SOCKETPAIR: usize = 53;
     pub const SENDMSG: usize = 46;
     pub const SOCKET: usize = 41;

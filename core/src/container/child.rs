@@ -1,6 +1,6 @@
 //! A running container.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -80,7 +80,11 @@ impl Child {
         sealed: bool,
         stop_signal: Option<String>,
     ) -> Child {
-        let Prepared { root, lease, .. } = prepared;
+        let Prepared { mut root, lease, .. } = prepared;
+        let mut running = running;
+        if running.park_if_scarce() {
+            root.forget_mount();
+        }
         Child {
             stdin: None,
             stdout: None,
@@ -179,6 +183,17 @@ impl Child {
         }
     }
 
+    /// A file descriptor that becomes readable when the container has ended: for poll(2) and its
+    /// like. Nothing is to be read from it.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if the host may not open one more file. Where these are scarce, a handle
+    /// holds none before it is asked for.
+    pub fn exit_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.check_host("watch")?;
+        self.running.as_fd()
+    }
+
     fn wait_at_most(&self, timeout: Option<Duration>) -> Result<Option<ExitStatus>> {
         self.check_host("wait for")?;
         if let Some(status) = self.ended.get() {
@@ -217,14 +232,6 @@ impl Child {
     }
 }
 
-impl AsFd for Child {
-    /// Becomes readable when the container has ended: for poll(2) and its like. Nothing is to be
-    /// read from it.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.running.as_fd()
-    }
-}
-
 impl Drop for Child {
     fn drop(&mut self) {
         let alive = self.live.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
@@ -232,7 +239,7 @@ impl Drop for Child {
             // A forked copy: what is here belongs to the host.
             std::mem::forget(self.live.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         } else if alive {
-            let _ = self.running.signal(libc::SIGKILL);
+            self.running.discard();
             let _ = self.running.wait(Some(PATIENCE_OF_DROP));
             self.clean_up();
         }

@@ -292,7 +292,7 @@ impl Command {
         let prepared = prepare::root(&self.root, seat, &id)?;
         let image = prepare::defaults(&self.root);
         let name = self.config.user.as_deref().or(image.user.as_deref()).unwrap_or("");
-        let user = user::resolve(prepared.root.mount().as_fd(), name)?;
+        let user = user::resolve(prepared.mount.as_fd(), name)?;
         let spec = lower(&id, &self.config_with_host_limits(), &image, &user)?;
         let compiled = Compiled::new(&spec, entry.tasks().len())?;
         let inputs = compiled.inputs(&prepared.mount, entry.tasks(), stdio);

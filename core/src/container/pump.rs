@@ -27,7 +27,8 @@ pub(super) fn output(mut child: Child, input: &[u8]) -> Result<Output> {
     }
     let mut ended = false;
     while !ended {
-        let ready = wait(&child, &input, &sinks).map_err(|errno| failed(errno.into()))?;
+        let end = child.exit_fd()?;
+        let ready = wait(end, &input, &sinks).map_err(|errno| failed(errno.into()))?;
         ended = ready.ended;
         if ready.input {
             input.write().map_err(failed)?;
@@ -50,8 +51,7 @@ struct Ready {
 }
 
 /// Waits for the container's end, or for a pipe to be ready.
-fn wait(child: &Child, input: &Feed<'_>, sinks: &[Sink; 2]) -> Result<Ready, Errno> {
-    let end = child.as_fd();
+fn wait(end: BorrowedFd<'_>, input: &Feed<'_>, sinks: &[Sink; 2]) -> Result<Ready, Errno> {
     let writes = input.pipe.as_ref().map(AsFd::as_fd);
     let reads = sinks.each_ref().map(|sink| sink.pipe.as_ref().map(AsFd::as_fd));
     let mut fds = [

@@ -14,7 +14,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
@@ -31,8 +31,9 @@ const KEPT: usize = 8;
 /// A mounted root with what it is made of. Dropping it removes what was written.
 #[derive(Debug)]
 pub(super) struct MountedRoot {
-    /// Dropped before the workspace that it stands on.
-    mount: OwnedFd,
+    /// For the next container's copy; `None` if there will be none. Dropped before the workspace
+    /// that it stands on.
+    mount: Option<OwnedFd>,
     workspace: Workspace,
     /// The layers, if they do not change.
     layers: Option<Vec<Layer>>,
@@ -60,7 +61,7 @@ impl Roots {
     /// `immutable`: nobody changes the layers.
     pub(super) fn take(
         &self,
-        keeper: &Keeper,
+        keeper: &Arc<Keeper>,
         layers: &[PathBuf],
         immutable: bool,
         owner: &Path,
@@ -82,7 +83,7 @@ impl Roots {
             Mounted::TooMany => mount_in_keeper(keeper, layers, &workspace)?,
         };
         let pristine = wanted.as_ref().and_then(|_| workspace.stamp());
-        Ok(MountedRoot { mount, workspace, layers: wanted, pristine })
+        Ok(MountedRoot { mount: Some(mount), workspace, layers: wanted, pristine })
     }
 
     /// Takes a root back from a container that has ended; keeps it if it is pristine and `sealed`,
@@ -101,27 +102,32 @@ impl Roots {
 }
 
 impl MountedRoot {
-    /// The mount, for looking into it.
-    pub(super) fn mount(&self) -> &OwnedFd {
-        &self.mount
-    }
-
     /// A mount for one container to attach, of the same file system. Before Linux 6.15 a detached
     /// mount cannot be copied: then the only one is given away, and the root is not used again.
     pub(super) fn for_container(&mut self) -> Result<OwnedFd> {
-        let failed = |error: std::io::Error| Error::os("mount", "the root file system", error);
-        if self.pristine.is_some() {
-            match mount::clone_detached(self.mount.as_fd()) {
-                Err(Errno::INVAL) => self.pristine = None,
-                result => return result.map_err(|errno| failed(errno.into())),
+        let failed = |errno| Error::os("mount", "the root file system", errno);
+        if let (Some(mount), Some(_)) = (&self.mount, self.pristine) {
+            match mount::clone_detached(mount.as_fd()) {
+                Err(Errno::INVAL) => {}
+                result => return result.map_err(failed),
             }
         }
-        self.mount.try_clone().map_err(failed)
+        self.pristine = None;
+        self.mount.take().ok_or_else(|| failed(Errno::INVAL))
+    }
+
+    /// Gives up being used again, and the file descriptor for it.
+    pub(super) fn forget_mount(&mut self) {
+        (self.pristine, self.mount) = (None, None);
     }
 }
 
 /// Has the keeper mount more layers than this kernel takes from here.
-fn mount_in_keeper(keeper: &Keeper, layers: &[PathBuf], workspace: &Workspace) -> Result<OwnedFd> {
+fn mount_in_keeper(
+    keeper: &Arc<Keeper>,
+    layers: &[PathBuf],
+    workspace: &Workspace,
+) -> Result<OwnedFd> {
     if layers.len() > assemble::MAX_LAYERS {
         let subject = format!("an overlay of {} layers", layers.len());
         return Err(Error::new(ErrorKind::Unsupported, "mount", subject)

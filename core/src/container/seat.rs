@@ -28,7 +28,7 @@ pub(crate) struct Shared {
 /// A living keeper with what it owns. Dropping the last handle ends the keeper and removes the rest.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    pub(crate) keeper: Keeper,
+    pub(crate) keeper: Arc<Keeper>,
     pub(crate) groups: cgroup::Parent,
     pub(crate) owned: Owned,
     pub(super) roots: Roots,
@@ -82,7 +82,7 @@ impl Seat {
         let above = parents(&directories)?;
         let above: Vec<_> = above.iter().map(AsFd::as_fd).collect();
         let birth = Birth { lock, owner: &owned.owner, sweep: &above, store: store.root() };
-        let keeper = Keeper::birth(birth).inspect_err(|_| {
+        let keeper = Keeper::birth(birth).map(Arc::new).inspect_err(|_| {
             let _ = path::remove_path(&owned.directory);
         })?;
         let (roots, leases) = (Roots::default(), Mutex::default());

@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::libc;
@@ -13,7 +15,8 @@ use super::plan::Plan;
 use super::program;
 use super::running::Running;
 use crate::sys::protocol::{
-    ABANDONED, Channels, Hello, INTO_CGROUP, MAGIC, MAX_FDS, ONE_SHOT, Start, VERSION,
+    ABANDONED, ATTACH, Channels, DISCARD, Hello, INTO_CGROUP, MAGIC, MAX_FDS, ONE_SHOT, Start,
+    VERSION,
 };
 use crate::sys::{birth, message};
 use crate::{Error, ErrorKind, Result};
@@ -43,6 +46,8 @@ pub(crate) struct StartOptions<'a> {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     control: OwnedFd,
+    /// The next container's number.
+    next_token: AtomicU64,
 }
 
 impl Keeper {
@@ -71,7 +76,7 @@ impl Keeper {
         let mut fds = vec![host.as_fd(), birth.lock.as_fd()];
         fds.extend_from_slice(birth.sweep);
         message::send(&control, &hello, &fds).map_err(failed)?;
-        Ok(Keeper { control })
+        Ok(Keeper { control, next_token: AtomicU64::new(1) })
     }
 
     /// Ends the keeper and its containers. Dropping it does not while a forked copy of the host
@@ -87,7 +92,7 @@ impl Keeper {
     /// # Errors
     /// `KeeperLost` if the keeper is gone; nothing has been started then.
     pub(crate) fn start(
-        &self,
+        self: &Arc<Self>,
         plan: &Plan,
         inputs: &[BorrowedFd<'_>],
         options: &StartOptions<'_>,
@@ -97,7 +102,7 @@ impl Keeper {
 
     /// As [`start`](Self::start) for a keeper born [one-shot](Self::one_shot).
     pub(crate) fn start_once(
-        &self,
+        self: &Arc<Self>,
         plan: &Plan,
         inputs: &[BorrowedFd<'_>],
         options: &StartOptions<'_>,
@@ -106,7 +111,7 @@ impl Keeper {
     }
 
     fn send_start(
-        &self,
+        self: &Arc<Self>,
         plan: &Plan,
         inputs: &[BorrowedFd<'_>],
         options: &StartOptions<'_>,
@@ -128,19 +133,36 @@ impl Keeper {
                 .fix("bind fewer mounts"));
         }
         let (channels, status, reply) = self.take_channels()?;
-        let mut start = Start {
+        let start = Start {
             channels,
             flags,
             clone_flags: plan.clone_flags,
             timeout_ms: options.timeout.map_or(0, milliseconds),
             plan_size: encoded.len() as u64,
+            token: self.next_token.fetch_add(1, Ordering::Relaxed),
         };
         let sent = message::send(&self.control, &start, &fds);
         if sent.is_err() {
-            start.flags = ABANDONED;
-            let _ = message::send(&self.control, &start, &[]);
+            let _ = self.tell(Start { channels, ..only(ABANDONED) });
         }
-        sent.map(|()| Running::new(status, reply)).map_err(explain)
+        let keeper = Arc::clone(self);
+        sent.map(|()| Running::new(status, reply, keeper, start.token)).map_err(explain)
+    }
+
+    /// A new reply channel for a parked container.
+    pub(super) fn attach(&self, token: u64) -> Result<OwnedFd> {
+        let (channels, _, reply) = self.take_channels()?;
+        self.tell(Start { channels, token, ..only(ATTACH) })?;
+        Ok(reply)
+    }
+
+    /// Kills a parked container without a channel of its own.
+    pub(super) fn discard(&self, token: u64) -> Result<()> {
+        self.tell(Start { token, ..only(DISCARD) })
+    }
+
+    fn tell(&self, start: Start) -> Result<()> {
+        message::send(&self.control, &start, &[]).map_err(explain)
     }
 
     /// Channels for one start; the keeper sends them ahead, so that there is hardly ever a wait.
@@ -148,12 +170,21 @@ impl Keeper {
         match message::receive_with_fds::<Channels>(&self.control) {
             Ok(Some((channels, fds))) => match <[OwnedFd; 2]>::try_from(fds) {
                 Ok([status, reply]) => Ok((channels.index, status, reply)),
-                Err(_) => Err(lost()),
+                Err(_) => {
+                    // They are lost: the keeper has to make others.
+                    self.tell(Start { channels: channels.index, ..only(ABANDONED) })?;
+                    Err(explain(Errno::MFILE))
+                }
             },
             Ok(None) => Err(lost()),
             Err(errno) => Err(explain(errno)),
         }
     }
+}
+
+/// A message that starts nothing.
+fn only(flags: u32) -> Start {
+    Start { channels: 0, flags, clone_flags: 0, timeout_ms: 0, plan_size: 0, token: 0 }
 }
 
 /// A failure of the control channel.

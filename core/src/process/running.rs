@@ -1,30 +1,76 @@
 //! A process that the keeper has been asked to start.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use super::keeper::lost;
+use super::keeper::{Keeper, lost};
 use super::plan::{Operation, Plan};
 use crate::sys::message;
-use crate::sys::protocol::{Exit, OP_CLONE, Report, Signal};
+use crate::sys::protocol::{Exit, OP_CLONE, PARK, Report, Signal};
 use crate::{Error, ErrorKind, Result};
 
-/// A started process: two sockets, one of which closes at its exec. Dropping it kills it.
+/// A started process: two sockets, one of which closes at its exec. Dropping it kills it, unless it
+/// is parked.
 #[derive(Debug)]
 pub(crate) struct Running {
     /// To the process itself, until its exec.
     status: Option<OwnedFd>,
-    /// To the keeper, which says here how the process ended.
-    reply: OwnedFd,
+    /// To the keeper, which says here how the process ended. Empty while it is parked.
+    reply: OnceLock<OwnedFd>,
+    attaching: Mutex<()>,
+    keeper: Arc<Keeper>,
+    token: u64,
 }
 
 impl Running {
-    pub(super) fn new(status: OwnedFd, reply: OwnedFd) -> Running {
-        Running { status: Some(status), reply }
+    pub(super) fn new(status: OwnedFd, reply: OwnedFd, keeper: Arc<Keeper>, token: u64) -> Running {
+        let attaching = Mutex::new(());
+        Running { status: Some(status), reply: OnceLock::from(reply), attaching, keeper, token }
+    }
+
+    /// Gives the file descriptor back where they are scarce: its number is in the upper half of
+    /// what the host may open. Says whether it did; the next use takes another.
+    pub(crate) fn park_if_scarce(&mut self) -> bool {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let number = self.reply.get().map_or(0, AsRawFd::as_raw_fd) as u64;
+        limit.is_some_and(|limit| number >= limit / 2) && self.park()
+    }
+
+    fn park(&mut self) -> bool {
+        let parked = self.reply.get().is_some_and(|reply| {
+            // Refused by a keeper that has just told how the process ended: then that is read here.
+            message::send(reply, &Signal { signal: PARK }, &[]).is_ok()
+        });
+        if parked {
+            self.reply = OnceLock::new();
+        }
+        parked
+    }
+
+    /// Kills the process, if need be without a file descriptor for hearing of its end.
+    pub(crate) fn discard(&self) {
+        if self.signal(libc::SIGKILL).is_err() {
+            let _ = self.keeper.discard(self.token);
+        }
+    }
+
+    fn reply(&self) -> Result<&OwnedFd> {
+        if let Some(reply) = self.reply.get() {
+            return Ok(reply);
+        }
+        let _attaching = self.attaching.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.reply.get() {
+            Some(reply) => Ok(reply),
+            None => {
+                let reply = self.keeper.attach(self.token)?;
+                Ok(self.reply.get_or_init(|| reply))
+            }
+        }
     }
 
     /// Waits until the command runs.
@@ -68,7 +114,7 @@ impl Running {
 
     /// The pid that a one-shot keeper reports when it has made the process.
     pub(crate) fn await_pid(&self) -> Result<i32> {
-        match message::receive::<Report>(&self.reply) {
+        match message::receive::<Report>(self.reply()?) {
             Ok(Some(report)) if report.op == OP_CLONE && report.errno == 0 => Ok(report.pid),
             // The error itself is on the status channel.
             Ok(_) | Err(Errno::CONNRESET) => Ok(0),
@@ -78,7 +124,7 @@ impl Running {
 
     /// Sends `signal`. A process that has ended is left alone, without an error.
     pub(crate) fn signal(&self, signal: i32) -> Result<()> {
-        match message::send(&self.reply, &Signal { signal }, &[]) {
+        match message::send(self.reply()?, &Signal { signal }, &[]) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Ok(()),
             Err(errno) => Err(Error::os("signal", "a process", errno)),
         }
@@ -92,13 +138,14 @@ impl Running {
     /// `KeeperLost` if the keeper is gone: the process has been killed with it.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<Option<Exit>> {
         let failed = |errno| Error::os("wait for", "a process", errno);
+        let reply = self.reply()?;
         let exit = match timeout {
-            None => message::peek::<Exit>(&self.reply).map_err(failed)?,
+            None => message::peek::<Exit>(reply).map_err(failed)?,
             Some(timeout) => {
-                if !poll_in(self.reply.as_fd(), timeout).map_err(failed)? {
+                if !poll_in(reply.as_fd(), timeout).map_err(failed)? {
                     return Ok(None);
                 }
-                match message::try_peek::<Exit>(&self.reply) {
+                match message::try_peek::<Exit>(reply) {
                     Err(Errno::AGAIN) => return Ok(None),
                     result => result.map_err(failed)?,
                 }
@@ -108,8 +155,8 @@ impl Running {
     }
 
     /// Becomes readable when the process has ended.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reply.as_fd()
+    pub(crate) fn as_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.reply().map(AsFd::as_fd)
     }
 }
 

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
 /// Integers without padding: their bytes are their message.
@@ -93,11 +93,8 @@ pub(crate) fn try_peek<T: Message>(socket: impl AsFd) -> Result<Option<T>, Errno
     receive_with(socket, RecvFlags::PEEK | RecvFlags::DONTWAIT)
 }
 
-/// Receives one message with its file descriptors, two at most, waiting for it. `None` at end of
-/// file or for a message of another size.
-///
-/// # Errors
-/// EMFILE if they do not fit this process's limit of open files: they are lost then.
+/// Receives one message with its file descriptors, two at most, waiting for it: fewer if they do not
+/// fit this process's limit of open files. `None` at end of file or for a message of another size.
 pub(crate) fn receive_with_fds<T: Message>(
     socket: impl AsFd,
 ) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
@@ -121,9 +118,6 @@ pub(crate) fn receive_with_fds<T: Message>(
         if let RecvAncillaryMessage::ScmRights(received) = message {
             fds.extend(received);
         }
-    }
-    if received.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(Errno::MFILE);
     }
     // SAFETY: a Message is valid for every bit pattern.
     Ok((received.bytes == size_of::<T>()).then(|| (unsafe { message.assume_init() }, fds)))

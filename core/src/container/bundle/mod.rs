@@ -34,6 +34,7 @@ mod tests;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci_spec::runtime::{
     Linux, LinuxNamespaceType, Mount, PosixRlimitBuilder, PosixRlimitType, Spec,
@@ -237,7 +238,8 @@ fn start_once(
     // The keeper is gone before anything could ask whether it lives.
     let lock =
         fs::File::open("/dev/null").map_err(|error| Error::os("open", "/dev/null", error))?.into();
-    let keeper = Keeper::one_shot(Birth { lock, owner: "", sweep: &[], store: scratch })?;
+    let birth = Birth { lock, owner: "", sweep: &[], store: scratch };
+    let keeper = Arc::new(Keeper::one_shot(birth)?);
     let running = keeper.start_once(&compiled.plan, inputs, options)?;
     let pid = running.await_pid()?;
     // As long as it awaits its go, the number is its own.
