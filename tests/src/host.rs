@@ -278,6 +278,10 @@ fn settle(init: bool, terminal: Option<&OwnedFd>) -> io::Result<()> {
     let new = libc::CLONE_NEWNS | libc::CLONE_NEWNET | if init { libc::CLONE_NEWPID } else { 0 };
     // SAFETY: plain system calls on numbers and constant strings.
     unsafe {
+        // A shell ignores these in what it runs in the background, and that is inherited.
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         check(libc::unshare(new))?;
         if init {
             become_init()?;
