@@ -4,6 +4,7 @@ mod images;
 mod isolation;
 mod limits;
 mod processes;
+mod python;
 mod roots;
 mod start;
 
