@@ -73,7 +73,8 @@ fn containers_do_not_see_each_others_writes(test: &TestEngine, image: &Image) {
 }
 
 fn what_is_in_use_is_not_removed(test: &TestEngine, image: &Image) {
-    let name = image.references()[0].to_string();
+    // By its id: all of its names, and not one of several.
+    let name = image.id().to_string();
     let mut command = test.engine.command(image);
     let child = command.args(["sleep", "600"]).spawn().unwrap();
     let error = test.engine.images().remove(&name).unwrap_err();
