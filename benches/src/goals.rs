@@ -19,11 +19,7 @@ const GOALS: [Goal; 6] = [
         at_most: 1.3,
         measure: |results, own| results.wall(own, LIMIT),
     },
-    Goal {
-        what: "of runc's",
-        at_most: 0.1,
-        measure: |results, own| results.wall(own, RUNC),
-    },
+    Goal { what: "of runc's", at_most: 0.1, measure: |results, own| results.wall(own, RUNC) },
     Goal {
         what: "of bubblewrap's with all namespaces",
         at_most: 1.0,

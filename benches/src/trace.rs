@@ -58,40 +58,47 @@ pub(crate) fn serve(words: &[String]) -> io::Result<()> {
 }
 
 fn print(name: &str, starts: &[Start]) -> String {
-    let median = |us: Vec<f64>| percentile(&us, 50).unwrap_or(0.0);
     let mut rows = Vec::new();
     let mut sum = 0.0;
     for (index, stage) in STAGES.iter().enumerate() {
-        let us = median(starts.iter().map(|start| start.stages[index]).collect());
+        let us = median(starts.iter().map(|start| start.stages[index]));
         sum += us;
-        let stage = if index + 1 == STAGES.len() && name != IMAGE { LAST_OF_DIRECTORY } else { stage };
-        rows.push((stage.to_owned(), vec![format!("{us:.1}")]));
+        let last_of_directory = index + 1 == STAGES.len() && name != IMAGE;
+        let stage = if last_of_directory { LAST_OF_DIRECTORY } else { stage };
+        rows.push((stage.to_owned(), vec![format!("{us:.0}")]));
     }
-    rows.push(("sum of medians".to_owned(), vec![format!("{sum:.1}")]));
+    rows.push(("sum of medians".to_owned(), vec![format!("{sum:.0}")]));
     let title = format!("Where skep's time goes ({name})");
     let stages = table::plain(&title, &["µs".to_owned()], &rows);
-
-    let mut names: BTreeMap<&(&str, String), Vec<(usize, f64)>> = BTreeMap::new();
-    for start in starts {
-        for (call, cost) in &start.calls {
-            names.entry(call).or_default().push(*cost);
-        }
-    }
-    let mut calls: Vec<_> = names
-        .into_iter()
-        .map(|((who, call), costs)| {
-            let times = median(costs.iter().map(|cost| cost.0 as f64).collect());
-            (who, call, times, median(costs.iter().map(|cost| cost.1).collect()))
-        })
-        .collect();
-    calls.sort_by(|a, b| b.3.total_cmp(&a.3));
-    let row = |(who, call, times, us): &(&&str, &String, f64, f64)| {
-        (format!("{who}: {call}"), vec![format!("{times:.0}"), format!("{us:.1}")])
-    };
-    let rows: Vec<_> = calls.iter().take(SHOWN).map(row).collect();
     let head = ["times".to_owned(), "µs".to_owned()];
     let title = format!("The dearest calls of a start ({name})");
-    format!("{stages}\n{}", table::plain(&title, &head, &rows))
+    format!("{stages}\n{}", table::plain(&title, &head, &dearest(starts)))
+}
+
+/// Rows of the calls that take longest.
+fn dearest(starts: &[Start]) -> Vec<(String, Vec<String>)> {
+    let mut costs: BTreeMap<&Call, Vec<(usize, f64)>> = BTreeMap::new();
+    for start in starts {
+        for (call, cost) in &start.calls {
+            costs.entry(call).or_default().push(*cost);
+        }
+    }
+    let mut calls: Vec<_> = costs
+        .into_iter()
+        .map(|(call, costs)| {
+            let times = median(costs.iter().map(|cost| cost.0 as f64));
+            (call, times, median(costs.iter().map(|cost| cost.1)))
+        })
+        .collect();
+    calls.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let row = |((who, call), times, us): &(&Call, f64, f64)| {
+        (format!("{who}: {call}"), vec![format!("{times:.0}"), format!("{us:.0}")])
+    };
+    calls.iter().take(SHOWN).map(row).collect()
+}
+
+fn median(us: impl Iterator<Item = f64>) -> f64 {
+    percentile(&us.collect::<Vec<_>>(), 50).unwrap_or(0.0)
 }
 
 /// Contiguous, so that their sum is the start.
@@ -113,63 +120,62 @@ const SHOWN: usize = 24;
 const WAITS: [&str; 4] = ["epoll_pwait", "recvfrom", "exit_group", "poll"];
 const BETWEEN: &str = "(between calls)";
 
+/// Who makes it, and its name.
+type Call = (&'static str, String);
+
 /// One start, taken apart.
 struct Start {
     stages: [f64; STAGES.len()],
-    /// Who and which call: how often, and the microseconds of all.
-    calls: BTreeMap<(&'static str, String), (usize, f64)>,
+    /// How often, and the microseconds of all.
+    calls: BTreeMap<Call, (usize, f64)>,
 }
 
 impl Start {
     fn of(text: &str, host: i32, keeper: i32) -> io::Result<Start> {
         let events: Vec<Event<'_>> = text.lines().filter_map(Event::parse).collect();
-        let marker = |name| events.iter().position(|event| event.what == Happening::Mark(name));
-        let (Some(begin), Some(end)) = (marker("begin"), marker("end")) else {
-            return Err(io::Error::other("the trace has lost a start"));
-        };
-        let (begun, ended) = (events[begin].us, events[end].us);
-        let events = &events[begin + 1..end];
-        let inside = |event: &Event<'_>| event.pid != host && event.pid != keeper;
-        let enter = |name, from: usize| {
-            let found = events.iter().skip(from).position(|e| inside(e) && e.enters(name));
-            found.map(|at| at + from).ok_or_else(|| io::Error::other(format!("no {name} in the trace")))
-        };
-        let at = |index: usize| events[index].us;
-        let sent = events.iter().position(|e| e.pid == host && e.enters("sendmsg"));
-        let cloned = events.iter().position(inside);
-        let (Some(sent), Some(cloned)) = (sent, cloned) else {
-            return Err(io::Error::other("no start in the trace"));
-        };
-        let pivot = enter("pivot_root", cloned)?;
-        let limits = enter("prlimit64", pivot)?;
-        let filter = enter("seccomp", limits)?;
-        let loaded = filter + 1;
-        let exec = enter("execve", loaded)?;
-        let running = events.iter().skip(exec).position(|e| inside(e) && e.leaves("execve"));
-        let running = exec + running.unwrap_or(0);
-        let exit = enter("exit_group", running)?;
-        let known = events.iter().rposition(|e| e.pid == host && e.leaves("recvfrom"));
-        let known = known.ok_or_else(|| io::Error::other("no end in the trace"))?;
-        let filtered = events.iter().skip(loaded).find(|e| inside(e)).map_or(at(loaded), |e| e.us);
-        let cuts = [
-            begun, at(sent), at(cloned), at(pivot), at(limits), at(filter), filtered, at(running),
-            at(exit), at(known), ended,
-        ];
-        let mut stages = [0.0; STAGES.len()];
-        for (stage, cut) in stages.iter_mut().zip(cuts.windows(2)) {
-            *stage = cut[1] - cut[0];
-        }
-        Ok(Start { stages, calls: calls(events, begun, host, keeper) })
+        let mark = |name| events.iter().position(|event| event.what == Happening::Mark(name));
+        let bounds = mark("begin").zip(mark("end"));
+        let taken = bounds.and_then(|(begin, end)| {
+            let (begun, ended) = (events[begin].us, events[end].us);
+            let events = &events[begin + 1..end];
+            let stages = stages(events, begun, ended, host, keeper)?;
+            Some(Start { stages, calls: calls(events, begun, host, keeper) })
+        });
+        taken.ok_or_else(|| io::Error::other("a call that every start makes is not in the trace"))
     }
 }
 
-fn calls(
+/// `None` if a call is missing that parts two stages.
+fn stages(
     events: &[Event<'_>],
     begun: f64,
+    ended: f64,
     host: i32,
     keeper: i32,
-) -> BTreeMap<(&'static str, String), (usize, f64)> {
-    let mut calls: BTreeMap<_, (usize, f64)> = BTreeMap::new();
+) -> Option<[f64; STAGES.len()]> {
+    let inside = |event: &Event<'_>| event.pid != host && event.pid != keeper;
+    let sent = events.iter().position(|e| e.pid == host && e.enters("sendmsg"))?;
+    let mut cuts = vec![begun, events[sent].us];
+    // The container's calls, each looked for behind the one before.
+    let mut calls = events.iter().skip(sent).filter(|event| inside(event));
+    cuts.push(calls.next()?.us);
+    cuts.push(calls.find(|e| e.enters("pivot_root"))?.us);
+    cuts.push(calls.find(|e| e.enters("prlimit64"))?.us);
+    cuts.push(calls.find(|e| e.enters("seccomp"))?.us);
+    cuts.push(calls.find(|e| e.leaves("seccomp"))?.us);
+    cuts.push(calls.find(|e| e.leaves("execve"))?.us);
+    cuts.push(calls.find(|e| e.enters("exit_group"))?.us);
+    cuts.push(events.iter().rfind(|e| e.pid == host && e.leaves("recvfrom"))?.us);
+    cuts.push(ended);
+    let mut stages = [0.0; STAGES.len()];
+    for (stage, cut) in stages.iter_mut().zip(cuts.windows(2)) {
+        *stage = cut[1] - cut[0];
+    }
+    Some(stages)
+}
+
+fn calls(events: &[Event<'_>], begun: f64, host: i32, keeper: i32) -> BTreeMap<Call, (usize, f64)> {
+    let mut calls: BTreeMap<Call, (usize, f64)> = BTreeMap::new();
     // For each process: when it entered a call, or left the last one.
     let mut entered: BTreeMap<i32, f64> = BTreeMap::new();
     let mut left: BTreeMap<i32, f64> = BTreeMap::from([(host, begun)]);
@@ -269,9 +275,12 @@ impl Tracer {
     /// What was recorded while `work` ran, between marks at its begin and end.
     fn record(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<String> {
         self.set("trace", "\n")?;
+        self.set("tracing_on", "1")?;
         self.set("trace_marker", "begin")?;
         work()?;
         self.set("trace_marker", "end")?;
+        // Reading would be recorded too, and never come to its end.
+        self.set("tracing_on", "0")?;
         fs::read_to_string(self.instance.join("trace"))
     }
 
@@ -297,7 +306,9 @@ mod tests {
         let event = Event::parse(line).unwrap();
         assert!(event.pid == 12 && event.enters("close"));
         assert_eq!(event.us.round(), 5_000_001.0);
-        assert!(Event::parse(" true-13 [000] ..... 5.5: sys_close -> 0x0").unwrap().leaves("close"));
+        assert!(
+            Event::parse(" true-13 [000] ..... 5.5: sys_close -> 0x0").unwrap().leaves("close")
+        );
         let mark = Event::parse(" a b-7 [000] ..... 5.5: tracing_mark_write: end").unwrap();
         assert!(mark.what == Happening::Mark("end"));
         assert!(Event::parse("# tracer: nop").is_none());
