@@ -218,7 +218,10 @@ impl Bench {
         println!("{}", table::plain("Where the limit's time goes", &head, &rows));
         for (name, store) in [(IMAGE, "store-traced-1"), (DIRECTORY, "store-traced-2")] {
             let store = self.scratch.path().join(store);
-            println!("{}", trace::tables(name, rounds, &store, &self.tar, &self.root)?);
+            println!(
+                "{}",
+                trace::tables(name, rounds, &store, &self.tar, &self.root, &self.limit)?
+            );
         }
         Ok(())
     }

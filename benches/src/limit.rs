@@ -52,6 +52,11 @@ impl Limit {
         Drain::start(&self.program)
     }
 
+    /// Where the program is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The limit as a contender, `rounds` times; `variants` are its `-x` options.
     pub(crate) fn contender<'a>(
         &'a self,

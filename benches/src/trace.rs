@@ -11,6 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::drain::Drain;
+use crate::limit::Limit;
 use crate::own::{IMAGE, Own};
 use crate::stats::percentile;
 use crate::table;
@@ -22,11 +24,17 @@ pub(crate) fn tables(
     store: &Path,
     tar: &Path,
     root: &Path,
+    limit: &Limit,
 ) -> io::Result<String> {
     let script = "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script, "sh"]).arg(std::env::current_exe()?);
-    command.args(["traced", name, &rounds.to_string()]).arg(store).arg(tar).arg(root);
+    command
+        .args(["traced", name, &rounds.to_string()])
+        .arg(store)
+        .arg(tar)
+        .arg(root)
+        .arg(limit.program());
     let output = command.output()?;
     if output.status.success() {
         return String::from_utf8(output.stdout).map_err(io::Error::other);
@@ -37,15 +45,17 @@ pub(crate) fn tables(
 
 /// The copy's part; `words` is what follows `traced`.
 pub(crate) fn serve(words: &[String]) -> io::Result<()> {
-    let [name, rounds, store, tar, root] = words else {
+    let [name, rounds, store, tar, root, limit] = words else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let rounds: usize = rounds.parse().map_err(io::Error::other)?;
     let own = Own::open(Path::new(store), Path::new(tar), Path::new(root))?;
     let host = std::process::id() as i32;
     let tracer = Tracer::start(&[host, own.keeper()])?;
+    let mut drain = Drain::start(Path::new(limit))?;
     let mut starts = Vec::new();
     for round in 0..rounds + 1 {
+        drain.wait()?;
         let text = tracer.record(|| own.threads(name).run())?;
         // The first one loads what tracing needs.
         if round > 0 {
