@@ -62,7 +62,7 @@ pub(crate) fn serve(words: &[String]) -> io::Result<()> {
         }
     }
     drop(tracer);
-    println!("{}", print(name, &starts));
+    print!("{}", print(name, &starts));
     Ok(())
 }
 
