@@ -29,7 +29,7 @@ pub(crate) struct Contender<'a> {
 impl<'a> Contender<'a> {
     /// One that is timed from outside, a round at a time: wall time, and the processor time of this
     /// process and of the children that were waited for meanwhile. What a process does that is no
-    /// child (skep's keeper) must be added by a block of its own, from `/proc/PID/stat`.
+    /// child (skep's keeper) must be added by a block of its own: see [`crate::own::Own::sample`].
     pub(crate) fn timed(
         name: impl Into<String>,
         note: impl Into<String>,

@@ -9,6 +9,11 @@ use crate::contender::Contender;
 use crate::remote::Remote;
 use crate::root;
 
+/// The peers' names in the tables.
+pub(crate) const RUNC: &str = "runc run";
+pub(crate) const CRUN: &str = "crun run";
+pub(crate) const BWRAP: &str = "bwrap --unshare-all";
+
 /// Where the peers find their things.
 pub(crate) struct Peers {
     /// A directory of the bench's own.
@@ -29,9 +34,9 @@ impl Peers {
         vec![
             self.runc(rounds),
             self.crun(rounds),
-            installed("bwrap --unshare-all", "bwrap", || {
+            installed(BWRAP, "bwrap", || {
                 Ok(Contender::timed(
-                    "bwrap --unshare-all",
+                    BWRAP,
                     "read-only root without overlay; no limits, seccomp filter or masks",
                     rounds,
                     || self.run_bwrap(),
@@ -41,10 +46,10 @@ impl Peers {
     }
 
     fn runc(&self, rounds: usize) -> Contender<'_> {
-        installed("runc run", "runc", || {
+        installed(RUNC, "runc", || {
             let bundle = self.runc_bundle("runc", &["/bin/true"])?;
             Ok(Contender::timed(
-                "runc run",
+                RUNC,
                 "docker's defaults and the limits; ready root without overlay",
                 rounds,
                 move || self.run_runc(&bundle, "runc"),
@@ -53,15 +58,15 @@ impl Peers {
     }
 
     fn crun(&self, rounds: usize) -> Contender<'_> {
-        installed("crun run", "crun", || {
+        installed(CRUN, "crun", || {
             let (bundle, state) = self.crun_bundle("crun")?;
-            let mut remote = Remote::without_unified_cgroups(&["crun", &bundle, &state])?;
+            let mut remote = Remote::without_unified_cgroups()?;
             Ok(Contender {
-                name: "crun run".into(),
+                name: CRUN.into(),
                 note: "docker's defaults without limits or cgroup; ready root without overlay"
                     .into(),
                 rounds,
-                block: Ok(Box::new(move || Ok(vec![remote.round()?]))),
+                block: Ok(Box::new(move || Ok(vec![remote.round(&["crun", &bundle, &state])?]))),
             })
         })
     }
@@ -87,7 +92,7 @@ impl Peers {
 
     /// Starts a bubblewrap container that lives until it is dropped.
     pub(crate) fn live_bwrap(&self) -> io::Result<Live> {
-        let mut child = self.bwrap().args(SLEEP).stdout(Stdio::piped()).spawn()?;
+        let mut child = self.bwrap().args(sleep()).stdout(Stdio::piped()).spawn()?;
         await_first_byte(&mut child)?;
         Ok(Live { process: Some(child), delete: None })
     }
@@ -95,10 +100,10 @@ impl Peers {
     /// Starts a detached runc container that lives until it is dropped.
     pub(crate) fn live_runc(&self, slot: usize) -> io::Result<Live> {
         let name = format!("runc-live-{slot}");
-        let bundle = self.runc_bundle(&name, &SLEEP)?;
+        let bundle = self.runc_bundle(&name, &sleep().each_ref().map(String::as_str))?;
         let mut command = self.runc_command();
         command.args(["run", "--detach", "--bundle"]).arg(bundle).arg(self.id(&name));
-        let _starting = RUNC.lock();
+        let _starting = RUNC_LIVES.lock();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         await_first_byte(&mut child)?;
         if !child.wait()?.success() {
@@ -150,7 +155,7 @@ impl Drop for Live {
             let _ = child.wait();
         }
         if let Some(delete) = &mut self.delete {
-            let _deleting = RUNC.lock();
+            let _deleting = RUNC_LIVES.lock();
             let _ = delete.status();
         }
     }
@@ -158,9 +163,17 @@ impl Drop for Live {
 
 const RUNC_STATE: &str = "runc-state";
 /// Held while a container that would outlive the bench is started or deleted.
-static RUNC: Mutex<()> = Mutex::new(());
-/// Says it is there by one byte, then sleeps.
-const SLEEP: [&str; 3] = ["/bin/sh", "-c", "echo; exec sleep 1000"];
+static RUNC_LIVES: Mutex<()> = Mutex::new(());
+/// What a live container runs: says it is there by one byte, then sleeps. The number of seconds
+/// stands in the arguments of no other process of the machine; see [`crate::memory`].
+pub(crate) fn sleep() -> [String; 3] {
+    ["/bin/sh".into(), "-c".into(), format!("echo; exec sleep {}", mark())]
+}
+
+/// What tells the bench's live processes from all others by their arguments.
+pub(crate) fn mark() -> String {
+    format!("7{:09}", std::process::id())
+}
 
 /// One crun container; called in the private mount namespace.
 pub(crate) fn run_crun(bundle: &str, state: &str) -> io::Result<()> {
@@ -189,7 +202,7 @@ pub(crate) fn is_installed(program: &str) -> bool {
 /// Kills and deletes every runc container of the bench that owns `scratch`, for a process that is
 /// about to end: a thread that would start or delete one later waits for ever.
 pub(crate) fn delete_all(scratch: &Path) {
-    std::mem::forget(RUNC.lock());
+    std::mem::forget(RUNC_LIVES.lock());
     let Ok(states) = std::fs::read_dir(scratch.join(RUNC_STATE)) else {
         return;
     };

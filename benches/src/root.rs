@@ -4,13 +4,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 /// Every x86_64 system call but those that docker's default profile withholds.
 const ALLOWED_SYSCALLS: &str = include_str!("allowed-syscalls.txt");
 
-const CAPABILITIES: [&str; 14] = [
+/// Docker's default capabilities.
+pub(crate) const CAPABILITIES: [&str; 14] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FSETID",
@@ -60,6 +62,16 @@ pub(crate) fn busybox_root(scratch: &Path) -> io::Result<PathBuf> {
         symlink("busybox", root.join("bin").join(applet))?;
     }
     Ok(root)
+}
+
+/// Packs `root` as a tar archive below `scratch` and returns its path.
+pub(crate) fn archive(scratch: &Path, root: &Path) -> io::Result<PathBuf> {
+    let path = scratch.join("root.tar");
+    let status = Command::new("tar").arg("-cf").arg(&path).arg("-C").arg(root).arg(".").status()?;
+    if !status.success() {
+        return Err(io::Error::other("tar could not pack the root file system"));
+    }
+    Ok(path)
 }
 
 /// Makes an OCI bundle `scratch/name` that runs `args` in `root` as docker would.
