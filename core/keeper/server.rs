@@ -67,6 +67,20 @@ struct Ends {
     reply: i32,
 }
 
+/// When the next network namespace is to be made. Not at once after a start: its process would wait
+/// for the processor meanwhile (measured: an eighth of a start).
+#[derive(Clone, Copy, PartialEq)]
+enum NextNetwork {
+    /// There is one, or nobody has wanted any. Zero, as all of the keeper's static is.
+    NotWanted,
+    /// When the keeper has been idle for a moment.
+    AfterStart,
+    /// A container has ended: when there is nothing else to do.
+    Now,
+}
+
+const LONGER_THAN_A_START_MS: i32 = 10;
+
 /// Everything the keeper knows.
 pub struct Keeper {
     epoll: i32,
@@ -81,8 +95,7 @@ pub struct Keeper {
     /// The keeper stands in a new network namespace that no container has: the next one inherits
     /// it. Made while nothing else is to be done, because it is the dearest part of a start.
     fresh_network: bool,
-    /// Containers of this host want one.
-    want_network: bool,
+    next_network: NextNetwork,
     /// Places from here on have never been used.
     used: usize,
     containers: [Container; CONTAINERS],
@@ -96,7 +109,7 @@ static mut KEEPER: Keeper = Keeper {
     sweep: Fds::none(),
     channels: [Ends { status: 0, reply: 0 }; CHANNELS],
     fresh_network: false,
-    want_network: false,
+    next_network: NextNetwork::NotWanted,
     used: 0,
     containers: [FREE; CONTAINERS],
 };
@@ -173,16 +186,22 @@ impl Keeper {
         if more {
             return sys::epoll_wait(self.epoll, events, 0);
         }
-        if self.want_network && !self.fresh_network {
-            let ready = sys::epoll_wait(self.epoll, events, 0);
-            if ready > 0 {
-                return ready;
+        let left = self.next_timeout();
+        let patience = match self.next_network {
+            NextNetwork::NotWanted => return sys::epoll_wait(self.epoll, events, left),
+            NextNetwork::AfterStart if left < 0 || left > LONGER_THAN_A_START_MS => {
+                LONGER_THAN_A_START_MS
             }
-            self.fresh_network = sys::new_network().is_ok();
+            NextNetwork::AfterStart => return sys::epoll_wait(self.epoll, events, left),
+            NextNetwork::Now => 0,
+        };
+        let ready = sys::epoll_wait(self.epoll, events, patience);
+        if ready == 0 {
             // Where it fails, starts try it themselves and say why.
-            self.want_network = self.fresh_network;
+            self.fresh_network = sys::new_network().is_ok();
+            self.next_network = NextNetwork::NotWanted;
         }
-        sys::epoll_wait(self.epoll, events, self.next_timeout())
+        ready
     }
 
     /// A container's init may make its parent, the keeper, its tracer (PTRACE_TRACEME). Its dead
@@ -305,7 +324,7 @@ impl Keeper {
         }
         if start.clone_flags & NEWNET != 0 {
             self.fresh_network = false;
-            self.want_network = true;
+            self.next_network = NextNetwork::AfterStart;
         }
         if start.flags & ONE_SHOT != 0 {
             report(ends.reply, Failure { op: OP_CLONE, errno: 0 }, pid);
@@ -427,6 +446,9 @@ impl Keeper {
     /// Reports a container's end and frees its place.
     fn ended(&mut self, index: usize, waited: &Waited) {
         let container = self.containers[index];
+        if self.next_network == NextNetwork::AfterStart {
+            self.next_network = NextNetwork::Now;
+        }
         // Removed by name: a child that has not yet reached its exec may hold a copy of the file
         // descriptor, and closing ours alone would leave the event.
         sys::epoll_remove(self.epoll, container.pidfd);

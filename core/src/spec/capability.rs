@@ -1,5 +1,8 @@
 //! Capability sets of the runtime spec as the kernel's bit sets.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use oci_spec::runtime::{Capability, LinuxCapabilities};
 
 use super::flags::CAPABILITIES;
@@ -52,11 +55,14 @@ impl Sets {
 }
 
 fn bit(capability: Capability) -> u64 {
-    let name = capability.to_string();
-    let name = name.strip_prefix("CAP_").unwrap_or(&name);
+    // By name, and that once: a start asks for fifty of them.
+    static BITS: OnceLock<HashMap<Capability, u64>> = OnceLock::new();
+    let bits = BITS.get_or_init(|| {
+        let named = CAPABILITIES.iter().enumerate();
+        named.filter_map(|(number, name)| Some((name.parse().ok()?, 1 << number))).collect()
+    });
     // Both lists are the kernel's; a test goes through all of them.
-    let number = CAPABILITIES.iter().position(|known| *known == name);
-    number.map_or(0, |number| 1 << number)
+    bits.get(&capability).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -65,6 +71,10 @@ mod tests {
 
     #[test]
     fn every_capability_has_its_bit() {
+        for (number, name) in CAPABILITIES.iter().enumerate() {
+            let capability: Capability = name.parse().unwrap();
+            assert_eq!(bit(capability), 1 << number, "{name}");
+        }
         assert_eq!(bit(Capability::Chown), 1);
         assert_eq!(bit(Capability::SysAdmin), 1 << 21);
         assert_eq!(bit(Capability::CheckpointRestore), 1 << 40);
