@@ -53,7 +53,7 @@ demo: images
 test: check test-native test-vm
 
 test-native: deps-test images
-	SKEP_TEST_IMAGES=$(SKEP_CACHE)/images $(CARGO) test --workspace --no-fail-fast
+	SKEP_FORBID_SKIPS=1 SKEP_TEST_IMAGES=$(SKEP_CACHE)/images $(CARGO) test --workspace --no-fail-fast
 
 # The same test programs, linked statically, on Debian's 6.1 kernel with cgroup v2 alone.
 test-vm: deps-test
