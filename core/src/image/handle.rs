@@ -90,8 +90,11 @@ impl Image {
 
     /// The directories of its unpacked layers, bottom first; what is missing is unpacked.
     ///
-    /// Their size is bounded by the disk only. After the first success on this handle and its clones there is no system call. Hold a
-    /// [`lease`](Self::lease), or another process may remove the layers.
+    /// Their size is bounded by the disk only. After the first success on this handle and its clones
+    /// there is no system call. Hold a [`lease`](Self::lease), or another process may remove the
+    /// layers.
+    ///
+    /// A start calls this itself; to call it ahead keeps the first start short.
     ///
     /// # Errors
     /// `DigestMismatch` if a layer is not what the config says, `InvalidData` if it is malformed or

@@ -24,7 +24,8 @@ impl Images {
     ///
     /// # Errors
     /// `NotFound` without such a file, `InvalidInput` for a bad reference, `InvalidData` if the
-    /// archive is malformed, truncated or empty. The store is as before then.
+    /// archive is malformed, truncated or empty, `ResourceExhausted` on a full disk. The store is as
+    /// before then.
     pub fn import(&self, tar: impl AsRef<Path>, reference: Option<&str>) -> Result<Image> {
         let references = reference.map(taggable).transpose()?;
         let path = tar.as_ref();
