@@ -77,6 +77,12 @@ fn limits_that_make_no_sense_are_invalid() {
         "cannot limit memory and swap to 16m: the memory limit alone is 32m; give the total of \
          memory and swap"
     );
+    for swap in [MemorySwap::Disabled, MemorySwap::Total(Bytes::mib(64))] {
+        assert_eq!(
+            refused(test.shell("true").memory_swap(swap)),
+            "cannot limit swap: memory is not limited; limit memory too"
+        );
+    }
     assert_eq!(refused(test.shell("true").pids(0)), "cannot limit processes to 0; give at least 1");
     for cpus in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(

@@ -407,6 +407,11 @@ impl Command {
         let mut limits = Limits::default();
         if let Some(memory) = self.memory {
             limits.memory = Some(Memory::new(memory, self.memory_swap)?);
+        } else if matches!(self.memory_swap, MemorySwap::Disabled | MemorySwap::Total(_)) {
+            // As docker: the kernel bounds swap by a group's memory, and there would be no group.
+            return Err(Error::new(ErrorKind::InvalidInput, "limit", "swap")
+                .cause("memory is not limited")
+                .fix("limit memory too"));
         }
         if let Some(cpus) = self.cpus {
             limits.cpus = Some(Cpus::new(cpus)?);
