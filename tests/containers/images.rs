@@ -1,9 +1,10 @@
-//! Containers of images with many layers.
+//! Containers of images: Debian with Python, and one of many layers.
 
 use std::io::Write;
 use std::path::Path;
 
-use skep_tests::TestEngine;
+use skep::{Bytes, ErrorKind};
+use skep_tests::{TestEngine, skipped};
 use tar::{Builder, Header};
 
 /// A tar of files with their modes, contents and nothing else.
@@ -82,4 +83,35 @@ fn a_hundred_and_thirty_layers() {
         .output()
         .unwrap();
     assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(0), &b"129\n"[..]), "{out:?}");
+}
+
+#[test]
+fn python_runs_in_debian_however_it_was_saved() {
+    let Some(cache) = std::env::var_os("SKEP_TEST_IMAGES") else {
+        return skipped("SKEP_TEST_IMAGES does not name what tests/images/make.sh filled");
+    };
+    let test = TestEngine::new();
+    let mut ids = Vec::new();
+    for form in ["app.tar", "app-oci.tar", "app-oci"] {
+        let image = test.engine.images().load(Path::new(&cache).join(form)).unwrap();
+        let out = test
+            .engine
+            .command(&image)
+            .args(["python3", "-c", "import sys; print(6 * 7, len(sys.stdin.read()))"])
+            .input("four")
+            .memory(Bytes::mib(256))
+            .cpus(0.5)
+            .pids(64)
+            .output()
+            .unwrap();
+        assert_eq!(
+            (out.status.code(), out.stdout.as_slice()),
+            (Some(0), &b"42 4\n"[..]),
+            "{out:?}"
+        );
+        let error = test.engine.command(&image).arg("python2").output().unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::NotFound, Some(2)), "{error}");
+        ids.push(*image.id());
+    }
+    assert_eq!(ids[1], ids[2], "an archive of the same layout");
 }
