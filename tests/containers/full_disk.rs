@@ -92,6 +92,7 @@ fn is_full<T: std::fmt::Debug>(result: Result<T, Error>) {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
     assert_eq!(error.errno(), Some(nix::libc::ENOSPC), "{error}");
+    assert!(error.to_string().ends_with("; make room on its file system"), "{error}");
 }
 
 #[test]

@@ -105,7 +105,9 @@ impl Image {
         if let Some(layers) = self.0.layers.get() {
             return Ok(layers.clone());
         }
-        let layers = self.0.images.unpack(self)?;
+        let unpacked = self.0.images.unpack(self);
+        let layers =
+            unpacked.map_err(|error| error.fix_data("remove the image and load it again"))?;
         Ok(self.0.layers.get_or_init(|| layers).clone())
     }
 

@@ -97,6 +97,16 @@ impl Images {
         path: &Path,
         accept: impl FnOnce(&[Candidate]) -> Result<()>,
     ) -> Result<Vec<Image>> {
+        self.stage_and_publish(path, accept).map_err(|error| {
+            error.fix_data("save it again, with docker save, podman save or skopeo copy")
+        })
+    }
+
+    fn stage_and_publish(
+        &self,
+        path: &Path,
+        accept: impl FnOnce(&[Candidate]) -> Result<()>,
+    ) -> Result<Vec<Image>> {
         let subject = path.display().to_string();
         let metadata = std::fs::metadata(path)
             .map_err(|error| Error::os("load image from", &*subject, error))?;
