@@ -1,6 +1,6 @@
 # make demo    runs the main job: an image is made, loaded, and a command runs in it
 # make test    passes the tests, on this kernel and in a virtual machine with cgroup v2
-# make check   fmt, clippy, docs, the keeper for aarch64: what needs no privilege
+# make check   fmt, clippy, docs, the keeper for aarch64: what runs nothing
 # make bench   measures skep beside its peers, as ratios
 #
 # On Debian 12 with Rust; everything else is installed from Debian's packages by name. Needs root,
@@ -53,7 +53,8 @@ demo: images
 test: check test-native test-vm
 
 test-native: deps-test images
-	SKEP_FORBID_SKIPS=1 SKEP_TEST_IMAGES=$(SKEP_CACHE)/images $(CARGO) test --workspace --no-fail-fast
+	SKEP_TEST_IMAGES=$(SKEP_CACHE)/images SKEP_FORBID_SKIPS=1 \
+	    $(CARGO) test --workspace --no-fail-fast
 
 # The same test programs, linked statically, on Debian's 6.1 kernel with cgroup v2 alone.
 test-vm: deps-test

@@ -15,7 +15,8 @@ use crate::sys::sigpipe;
 ///
 /// Cheap to clone; all clones are the same engine. It needs no thread and no runtime. Its first
 /// container starts the *keeper*, a small process that holds all of them; when the last handle is
-/// dropped, or the host ends in any way, the keeper ends and its containers with it.
+/// dropped, or the host ends in any way, the keeper ends and its containers with it. A
+/// [`Child`](crate::Child) is such a handle too.
 #[derive(Debug, Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
@@ -23,7 +24,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the default store, `/var/lib/skep`.
+    /// Opens the default store, `/var/lib/skep`; see [`open`](Self::open).
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -32,7 +33,19 @@ impl Engine {
     }
 
     /// Opens the store at `path`, which is made if it is not there, and removes what engines that
-    /// have crashed left in it. Several processes may use one store.
+    /// have crashed left in it: directories, and control groups with the processes in them. Several
+    /// processes may use one store, and one process several engines.
+    ///
+    /// No process is started, and `/proc` is looked at once for the control groups there are.
+    ///
+    /// ```no_run
+    /// use skep::{Engine, Root};
+    ///
+    /// let engine = Engine::open("/var/lib/myservice/containers")?;
+    /// let status = engine.command(Root::host()).args(["echo", "hello"]).status()?;
+    /// assert!(status.success());
+    /// # Ok::<(), skep::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `InvalidData` for a directory that holds something else or a store of another version,
@@ -52,7 +65,7 @@ impl Engine {
         &self.images
     }
 
-    /// A container to be configured and started.
+    /// A container to be configured and started, from an [`Image`](crate::Image) or another [`Root`].
     pub fn command(&self, root: impl Into<Root>) -> Command {
         Command::new(Arc::clone(&self.shared), root.into())
     }

@@ -96,6 +96,7 @@ impl Error {
             Some(nix::libc::EMFILE) => {
                 Some("close some, or raise the limit of open files (RLIMIT_NOFILE)".into())
             }
+            Some(nix::libc::ENOSPC) => Some("make room on its file system".into()),
             Some(nix::libc::EFBIG) => Some("raise the limit of file sizes (RLIMIT_FSIZE)".into()),
             _ => None,
         };
@@ -112,6 +113,14 @@ impl Error {
     /// Says what the reader can do about it.
     pub(crate) fn fix(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
         self.0.fix = Some(fix.into());
+        self
+    }
+
+    /// Says it where foreign bytes are wrong, unless a more particular fix is given.
+    pub(crate) fn fix_data(mut self, fix: &'static str) -> Self {
+        if matches!(self.0.kind, ErrorKind::InvalidData | ErrorKind::DigestMismatch) {
+            self.0.fix.get_or_insert(fix.into());
+        }
         self
     }
 

@@ -176,9 +176,14 @@ impl Store {
         let file = StoreFile { version: VERSION, xattrs: "trusted".into() };
         let text = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
         let beside = self.root.join(format!("store.json.{}", crate::id::random()));
-        fs::write(&beside, text).map_err(failed)?;
-        fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        fs::rename(&beside, self.root.join("store.json")).map_err(failed)
+        let private = fs::Permissions::from_mode(0o600);
+        let written = fs::write(&beside, text)
+            .and_then(|()| fs::set_permissions(&beside, private))
+            .and_then(|()| fs::rename(&beside, self.root.join("store.json")));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&beside);
+            failed(error)
+        })
     }
 }
 
@@ -208,6 +213,19 @@ fn create_locked(path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn refuse_network(root: &Path) -> Result<()> {
+    let subject = root.display().to_string();
+    let stat = rustix::fs::statfs(root)
+        .map_err(|errno| Error::os("open the store", subject.clone(), errno))?;
+    match network(stat.f_type as i64) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(ErrorKind::Unsupported, "open the store", subject)
+            .cause(format!("it is on {name}, whose locks and overlays do not serve"))
+            .fix("use a directory on a local file system")),
+    }
+}
+
+/// The name of the network file system whose number statfs(2) gives; `None` for any other.
+fn network(magic: i64) -> Option<&'static str> {
     const NETWORKS: [(i64, &str); 6] = [
         (0x6969, "NFS"),
         (0xff53_4d42, "CIFS"),
@@ -216,15 +234,9 @@ fn refuse_network(root: &Path) -> Result<()> {
         (0x5346_414f, "AFS"),
         (0x00c3_6400, "Ceph"),
     ];
-    let subject = root.display().to_string();
-    let stat = rustix::fs::statfs(root)
-        .map_err(|errno| Error::os("open the store", subject.clone(), errno))?;
-    match NETWORKS.iter().find(|(magic, _)| stat.f_type as i64 & 0xffff_ffff == *magic) {
-        None => Ok(()),
-        Some((_, name)) => Err(Error::new(ErrorKind::Unsupported, "open the store", subject)
-            .cause(format!("it is on {name}, whose locks and overlays do not serve"))
-            .fix("use a directory on a local file system")),
-    }
+    // Sign-extended where the kernel's type is narrower.
+    let magic = magic & 0xffff_ffff;
+    NETWORKS.iter().find(|(known, _)| magic == *known).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -250,6 +262,18 @@ mod tests {
         let error = Store::open(directory.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn network_file_systems_are_told_from_local_ones() {
+        let named = [(0x6969, "NFS"), (0xff53_4d42, "CIFS"), (0xfe53_4d42, "SMB")];
+        for (magic, name) in named {
+            assert_eq!(network(magic), Some(name));
+            assert_eq!(network(i64::from(magic as u32 as i32)), Some(name), "sign-extended");
+        }
+        for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
+            assert_eq!(network(local), None);
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ struct File {
 fn cache() -> Option<PathBuf> {
     let cache = std::env::var_os("SKEP_TEST_IMAGES").map(PathBuf::from);
     if cache.is_none() {
+        assert!(std::env::var_os("SKEP_FORBID_SKIPS").is_none(), "SKEP_TEST_IMAGES is not set");
         eprintln!("skipped: SKEP_TEST_IMAGES does not name what tests/images/make.sh filled");
     }
     cache

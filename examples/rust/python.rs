@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use skep::Engine;
-use skep::cgroup::Bytes;
+use skep::{Bytes, Engine};
 
 fn main() -> skep::Result<()> {
     let archive = std::env::args().nth(1).unwrap_or_else(|| "app.tar".into());
     let engine = Engine::open_default()?;
     let image = engine.images().load(&archive)?;
+    // Unpacks what is new, which a start would do as well: for the times below.
     image.layers()?;
 
     let mut command = engine.command(&image);

@@ -1,4 +1,4 @@
-//! Containers of images with many layers.
+//! Containers of images: Debian with Python, and one of many layers.
 
 use std::io::Write;
 use std::path::Path;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use skep::cgroup::{Bytes, MemorySwap, Usage};
 use skep::{Child, Command, ErrorKind, ExitReason, Stdio};
 use skep_tests::machine::{marker, processes, until, with_private_mounts};
@@ -77,6 +77,12 @@ fn limits_that_make_no_sense_are_invalid() {
         "cannot limit memory and swap to 16m: the memory limit alone is 32m; give the total of \
          memory and swap"
     );
+    for swap in [MemorySwap::Disabled, MemorySwap::Total(Bytes::mib(64))] {
+        assert_eq!(
+            refused(test.shell("true").memory_swap(swap)),
+            "cannot limit swap: memory is not limited; limit memory too"
+        );
+    }
     assert_eq!(refused(test.shell("true").pids(0)), "cannot limit processes to 0; give at least 1");
     for cpus in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(
@@ -288,4 +294,25 @@ fn a_limit_that_cannot_be_enforced_is_an_error() {
             assert!(test.shell("true").memory(Bytes::mib(64)).status().unwrap().success());
         }
     });
+}
+
+#[test]
+fn control_groups_that_cannot_be_written_are_an_error_only_for_a_limit() {
+    with_private_mounts(
+        "limits::control_groups_that_cannot_be_written_are_an_error_only_for_a_limit",
+        || {
+            let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+            for line in table.lines().filter(|line| line.contains(" - cgroup")) {
+                let path = line.split(' ').nth(4).unwrap();
+                let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+                mount(None::<&str>, path, None::<&str>, read_only, None::<&str>).unwrap();
+            }
+            let test = TestEngine::new();
+            assert_eq!(said(&mut test.shell("echo runs")), "runs\n", "no limit, no need");
+            let error = test.shell("true").memory(Bytes::mib(64)).output().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            assert_eq!(error.errno(), Some(nix::libc::EROFS), "{error}");
+            assert!(error.to_string().contains("cgroup"), "{error}");
+        },
+    );
 }

@@ -157,8 +157,10 @@ fn a_source_that_is_not_there_is_not_made() {
     let missing = outside.path().join("missing");
     let error = test.shell("true").mount(Mount::bind(&missing, "/b")).output().unwrap_err();
     assert_eq!((error.kind(), error.errno()), (ErrorKind::NotFound, Some(nix::libc::ENOENT)));
-    let expected =
-        format!("cannot bind {} to /b: No such file or directory (os error 2)", missing.display());
+    let expected = format!(
+        "cannot bind {} to /b: No such file or directory (os error 2); make it first",
+        missing.display()
+    );
     assert_eq!(error.to_string(), expected);
     assert!(!missing.exists());
 }

@@ -3,8 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use oci_spec::runtime::PosixRlimitType;
-use skep::{Command, Error, ErrorKind, Mount};
+use skep::{Command, Error, ErrorKind, Mount, RlimitResource};
 use skep_tests::{TestEngine, said, temporary};
 
 /// The kind, errno and text of the error with which `command` does not start.
@@ -64,12 +63,12 @@ fn limits_are_the_hosts_unless_given() {
     let host = fs::read_to_string("/proc/self/limits").unwrap();
     assert_eq!(test.run("exec cat /proc/self/limits"), host);
     let mut command = test.shell("ulimit -n; ulimit -Hn; ulimit -c");
-    command.rlimit(PosixRlimitType::RlimitNofile, 100, 200);
-    command.rlimit(PosixRlimitType::RlimitCore, 5 * 512, 5 * 512);
-    command.rlimit(PosixRlimitType::RlimitCore, 0, 0);
+    command.rlimit(RlimitResource::RlimitNofile, 100, 200);
+    command.rlimit(RlimitResource::RlimitCore, 5 * 512, 5 * 512);
+    command.rlimit(RlimitResource::RlimitCore, 0, 0);
     assert_eq!(said(&mut command), "100\n200\n0\n");
     assert_eq!(
-        refused(test.shell("true").rlimit(PosixRlimitType::RlimitNofile, 2, 1)),
+        refused(test.shell("true").rlimit(RlimitResource::RlimitNofile, 2, 1)),
         (
             ErrorKind::InvalidInput,
             None,
@@ -295,4 +294,30 @@ fn a_refused_start_leaves_nothing() {
         let inside = fs::read_dir(&parent).unwrap();
         assert_eq!(inside.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0);
     }
+}
+
+#[test]
+fn a_plan_is_what_a_start_does_and_leaves_nothing() {
+    let test = TestEngine::new();
+    let mut command = test.shell("true");
+    command.hostname("planned").mount(Mount::tmpfs("/scratch"));
+    let before = attached(&test);
+    let plan = command.plan().unwrap().to_string();
+    assert_eq!(attached(&test), before, "all that was made for it is gone");
+    let lines: Vec<&str> = plan.lines().collect();
+    assert_eq!(lines[0], "clone(pid|net)");
+    let place = |line: &str| lines.iter().position(|step| step.starts_with(line));
+    let order = ["sethostname(\"planned\")", "pivot_root(<root>)", "mount(\"tmpfs\", \"/scratch\""];
+    let places: Vec<usize> = order.iter().map(|line| place(line).expect(line)).collect();
+    assert!(places.is_sorted(), "{plan}");
+    assert!(lines.last().unwrap().starts_with("execve("), "{plan}");
+    assert!(command.status().unwrap().success());
+}
+
+/// What the engine's keeper owns: a directory for each container among it.
+fn attached(test: &TestEngine) -> usize {
+    // The keeper is there from the first use on.
+    test.shell("true").plan().unwrap();
+    let owners = fs::read_dir(test.store().join("attached")).unwrap();
+    owners.map(|owner| fs::read_dir(owner.unwrap().path()).unwrap().count()).sum()
 }

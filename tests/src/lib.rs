@@ -103,13 +103,21 @@ pub fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Says why a test ends here: something that can be installed is missing. Where `SKEP_FORBID_SKIPS`
+/// is set, as by `make test`, which installs it, that is a failure.
+#[track_caller]
+pub fn skipped(reason: &str) {
+    assert!(std::env::var_os("SKEP_FORBID_SKIPS").is_none(), "skipping is forbidden: {reason}");
+    eprintln!("skipped: {reason}");
+}
+
 /// A small root file system of one static busybox, with its applets; `None`, said aloud, where the
 /// host has none.
 pub fn busybox_tree() -> Option<TempDir> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).map(|directory| directory.join("busybox"));
     let Some(busybox) = places.find(|path| is_static(path)) else {
-        eprintln!("skipped: there is no static busybox in PATH (Debian's busybox-static)");
+        skipped("there is no static busybox in PATH (Debian's busybox-static)");
         return None;
     };
     let tree = temporary("skep-tree-");

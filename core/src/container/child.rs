@@ -26,6 +26,19 @@ const PATIENCE_OF_DROP: Duration = Duration::from_secs(5);
 /// so does the end of the host, however that ends.
 ///
 /// Any number of threads may wait for it and signal it at once.
+///
+/// ```no_run
+/// use std::io::Read;
+/// use skep::{Engine, Root, Stdio};
+///
+/// let engine = Engine::open_default()?;
+/// let mut child =
+///     engine.command(Root::host()).args(["ls", "/"]).stdout(Stdio::piped()).spawn()?;
+/// let mut names = String::new();
+/// child.stdout.take().unwrap().read_to_string(&mut names).unwrap();
+/// assert!(child.wait()?.success());
+/// # Ok::<(), skep::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Child {
     /// The pipe into it, if [`Stdio::piped`](super::Stdio::piped) was asked for.
@@ -125,12 +138,19 @@ impl Child {
         }
     }
 
-    /// As [`wait`](Self::wait), for `timeout` at most: `None` if the container still runs then.
+    /// As [`wait`](Self::wait), for `timeout` at most: `None` if the container still runs then,
+    /// which it goes on doing.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
         self.wait_at_most(Some(timeout))
     }
 
-    /// As [`wait`](Self::wait), without waiting.
+    /// As [`wait`](Self::wait), without waiting: `None` if the container still runs.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         self.wait_at_most(Some(Duration::ZERO))
     }
@@ -157,13 +177,32 @@ impl Child {
         self.running.signal(signal)
     }
 
-    /// Kills everything in the container. See [`wait`](Self::wait) for its end.
+    /// Kills everything in the container, with SIGKILL. See [`wait`](Self::wait) for its end.
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal).
     pub fn kill(&self) -> Result<()> {
         self.signal(libc::SIGKILL)
     }
 
     /// Asks the container to end with its stop signal (the image's, or SIGTERM), and kills it if it
-    /// has not by the end of `grace`.
+    /// has not by the end of `grace`: docker's `stop`, whose grace is 10 seconds. One that has ended
+    /// already only tells how.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use skep::{Engine, ExitReason, Root};
+    ///
+    /// let engine = Engine::open_default()?;
+    /// let child = engine.command(Root::host()).args(["sleep", "600"]).spawn()?;
+    /// // sleep has no handler for SIGTERM, and as PID 1 it ignores what it has no handler for.
+    /// let status = child.stop(Duration::from_millis(100))?;
+    /// assert_eq!(status.reason(), ExitReason::Signaled(9));
+    /// # Ok::<(), skep::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
     pub fn stop(&self, grace: Duration) -> Result<ExitStatus> {
         self.signal(self.stop_signal)?;
         if let Some(status) = self.wait_timeout(grace)? {
@@ -173,7 +212,10 @@ impl Child {
         self.wait()
     }
 
-    /// What the container has used so far; what it used in all after its end.
+    /// What the container has used so far; what it used in all once its end has been waited for.
+    ///
+    /// # Errors
+    /// Those of reading the files of its control group.
     pub fn usage(&self) -> Result<Usage> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*live, self.ended.get()) {

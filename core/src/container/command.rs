@@ -5,30 +5,64 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use oci_spec::runtime::PosixRlimitType;
 use rustix::fs::FileType;
 
 use super::child::Child;
 use super::exit::ExitStatus;
-use super::prepare::{self, Compiled};
+use super::prepare::{self, Compiled, Prepared};
 use super::pump;
 use super::root::Root;
 use super::seat::{Seat, Shared};
 use super::stdio::{Ends, Stdio};
-use crate::cgroup::{Bytes, Cpus, Limits, Memory, MemorySwap};
+use crate::cgroup::{Bytes, Cpus, Entry, Group, Limits, Memory, MemorySwap};
 use crate::process::keeper::StartOptions;
+use crate::process::plan::Plan;
 use crate::rootfs::user;
 use crate::spec::config::{ContainerConfig, Mount, Rlimit};
 use crate::spec::lower::lower;
 use crate::sys::sigpipe;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, RlimitResource};
 
 /// A container to be started: what runs in it, and what it may use.
 ///
 /// Every knob has a safe default: new namespaces, docker's capabilities, masks and seccomp filter,
-/// no_new_privs, no network but loopback. Nothing happens before [`spawn`](Self::spawn),
+/// no_new_privs, no network but loopback, no limits. Nothing happens before [`spawn`](Self::spawn),
 /// [`status`](Self::status) or [`output`](Self::output), which also report a value that was wrong.
-/// A command can be used again.
+/// A command can be used again; each start is a new container.
+///
+/// ```no_run
+/// use std::io::Write;
+/// use std::time::Duration;
+/// use skep::{Bytes, Engine, Mount, Stdio};
+///
+/// let engine = Engine::open_default()?;
+/// let image = engine.images().find("localhost/app:1")?;
+/// let mut command = engine.command(&image);
+/// command
+///     .args(["python3", "-c", "import sys; print(sys.stdin.read().upper())"])
+///     .env("PYTHONDONTWRITEBYTECODE", "1")
+///     .user("nobody")
+///     .read_only(true)
+///     .mount(Mount::tmpfs("/tmp").size(16 << 20))
+///     .mount(Mount::bind("/srv/models", "/models").read_only())
+///     .memory(Bytes::mib(256));
+///
+/// // All at once:
+/// let out = command.input("hello").output()?;
+/// assert_eq!(out.stdout, b"HELLO\n");
+///
+/// // Or step by step:
+/// let mut child = command.stdin(Stdio::piped()).spawn()?;
+/// child.stdin.take().unwrap().write_all(b"hello").unwrap();
+/// match child.wait_timeout(Duration::from_secs(10))? {
+///     Some(status) => println!("{status}, {:?}", status.usage().memory_peak),
+///     None => println!("{}", child.stop(Duration::from_secs(2))?),
+/// }
+/// # Ok::<(), skep::Error>(())
+/// ```
+///
+/// Where a default is docker's, it is that of `docker run`:
+/// <https://docs.docker.com/reference/cli/docker/container/run/>
 #[derive(Debug)]
 pub struct Command {
     shared: Arc<Shared>,
@@ -44,6 +78,16 @@ pub struct Command {
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
     input: Option<Vec<u8>>,
+}
+
+/// All of a container but its process. Dropped, it is removed, the group last.
+struct Ready {
+    id: String,
+    compiled: Compiled,
+    prepared: Prepared,
+    entry: Entry,
+    group: Group,
+    stop_signal: Option<String>,
 }
 
 /// What a finished container has said.
@@ -95,7 +139,8 @@ impl Command {
         self
     }
 
-    /// Sets an environment variable, beside the image's. The host's environment is not inherited.
+    /// Sets an environment variable, beside the image's or in place of its own of that name. The
+    /// host's environment is not inherited; PATH, HOSTNAME and HOME have docker's values without.
     pub fn env(&mut self, name: impl Into<String>, value: impl Into<String>) -> &mut Self {
         self.config.env.push((name.into(), value.into()));
         self
@@ -113,15 +158,16 @@ impl Command {
         self
     }
 
-    /// The directory in the container to start in; made if it is not there. The image's or `/`
-    /// without.
+    /// The directory in the container to start in, an absolute path; made if it is not there. The
+    /// image's or `/` without. Docker's `--workdir`.
     pub fn working_dir(&mut self, path: impl Into<String>) -> &mut Self {
         self.config.working_directory = Some(path.into());
         self
     }
 
     /// Who the command runs as: `name`, `uid`, `name:group` or `uid:gid`, by the container's own
-    /// files. The image's or root without.
+    /// `/etc/passwd` and `/etc/group`. The image's or root without. A user without a given group
+    /// has the supplementary groups that the files name; any other than root has no capabilities.
     pub fn user(&mut self, user: impl Into<String>) -> &mut Self {
         self.config.user = Some(user.into());
         self
@@ -133,13 +179,13 @@ impl Command {
         self
     }
 
-    /// Adds a mount.
+    /// Adds a mount. Later ones go on top of, or into, earlier ones.
     pub fn mount(&mut self, mount: Mount) -> &mut Self {
         self.config.mounts.push(mount);
         self
     }
 
-    /// Refuses writes to the root file system. Mounts are as they are.
+    /// Refuses writes to the root file system; off by default. Mounts are as they are.
     pub fn read_only(&mut self, read_only: bool) -> &mut Self {
         self.config.read_only = read_only;
         self
@@ -152,14 +198,20 @@ impl Command {
         self
     }
 
-    /// Limits a resource as setrlimit(2) does. The host's limits are inherited without.
-    pub fn rlimit(&mut self, resource: PosixRlimitType, soft: u64, hard: u64) -> &mut Self {
+    /// Limits a resource as setrlimit(2) does, in its units; `u64::MAX` is no limit. A second call
+    /// for a resource replaces the first.
+    ///
+    /// Without, limits are those of the thread that started the engine's first container, but for
+    /// the number of open files, which is the host's at the start.
+    pub fn rlimit(&mut self, resource: RlimitResource, soft: u64, hard: u64) -> &mut Self {
         self.config.rlimits.retain(|limit| limit.resource != resource);
         self.config.rlimits.push(Rlimit { resource, soft, hard });
         self
     }
 
-    /// Limits memory, at least 4 MiB; what passes it is killed ([`ExitReason::OomKilled`]).
+    /// Limits memory, page cache and tmpfs included: at least 4 MiB, rounded down to whole pages;
+    /// what passes it is killed ([`ExitReason::OomKilled`]). Unlimited by default. Docker's
+    /// `--memory`.
     ///
     /// [`ExitReason::OomKilled`]: super::ExitReason::OomKilled
     pub fn memory(&mut self, limit: Bytes) -> &mut Self {
@@ -167,26 +219,29 @@ impl Command {
         self
     }
 
-    /// Limits swap, as docker's `--memory-swap`: as much again as the memory limit without.
+    /// Limits swap, as docker's `--memory-swap`: as much again as the memory limit without. It needs
+    /// a limit of [`memory`](Self::memory) beside it.
     pub fn memory_swap(&mut self, swap: MemorySwap) -> &mut Self {
         self.memory_swap = swap;
         self
     }
 
-    /// Limits CPU time to so many CPUs' worth: `0.5` is half of one.
+    /// Limits CPU time to so many CPUs' worth, from 0.01 to 8192: `0.5` is half of one, enforced
+    /// over periods of 100 ms. Unlimited by default. Docker's `--cpus`.
     pub fn cpus(&mut self, cpus: f64) -> &mut Self {
         self.cpus = Some(cpus);
         self
     }
 
-    /// Limits the number of processes and threads, at least 1.
+    /// Limits the number of processes and threads at one time, at least 1. Unlimited by default.
+    /// Docker's `--pids-limit`.
     pub fn pids(&mut self, limit: u32) -> &mut Self {
         self.pids = Some(limit);
         self
     }
 
     /// Kills everything in the container after this time ([`ExitReason::TimedOut`]), counted from
-    /// its start, whether or not anyone waits for it.
+    /// its start, whether or not anyone waits for it. No limit by default.
     ///
     /// [`ExitReason::TimedOut`]: super::ExitReason::TimedOut
     pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
@@ -213,13 +268,15 @@ impl Command {
         self
     }
 
-    /// What [`output`](Self::output) writes to standard input, while it reads the others.
+    /// What [`output`](Self::output) writes to standard input, while it reads the others; what the
+    /// command does not read is dropped. [`spawn`](Self::spawn) and [`status`](Self::status) leave
+    /// it alone.
     pub fn input(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
         self.input = Some(bytes.into());
         self
     }
 
-    /// Starts the container and returns when its command runs.
+    /// Starts the container and returns when its command runs: after the exec.
     ///
     /// # Errors
     /// `InvalidInput` for a value that was wrong, `NotFound` for a command, user, mount source or
@@ -248,6 +305,28 @@ impl Command {
         let stdin = if input.is_some() { Stdio::piped } else { Stdio::null };
         let child = self.start([stdin, Stdio::piped, Stdio::piped])?;
         pump::output(child, input.unwrap_or_default())
+    }
+
+    /// What a start would ask of the kernel, step by step. Printed, it reads like an strace; the
+    /// [module](crate::process::plan) has the reasons.
+    ///
+    /// A container's group, root and mounts are made ready for it as for a start, and removed again;
+    /// only the process is not made. The id, and with it the default host name, is a new one.
+    ///
+    /// ```no_run
+    /// # let engine = skep::Engine::open_default()?;
+    /// print!("{}", engine.command(skep::Root::host()).arg("true").plan()?);
+    /// # Ok::<(), skep::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn), but for those that the kernel finds on the way: a command that is
+    /// not there has a plan.
+    pub fn plan(&self) -> Result<Plan> {
+        sigpipe::without_file_size_signal(|| {
+            self.shared.check_host("plan")?;
+            Ok(self.ready(&*self.shared.seat()?, &self.limits()?)?.compiled.plan)
+        })
     }
 
     fn start(&self, defaults: [fn() -> Stdio; 3]) -> Result<Child> {
@@ -286,6 +365,19 @@ impl Command {
     }
 
     fn start_at(&self, seat: &Arc<Seat>, limits: &Limits, stdio: &[OwnedFd; 3]) -> Result<Child> {
+        // In this order, for the group to be dropped last.
+        let Ready { id, group, entry, prepared, compiled, stop_signal } =
+            self.ready(seat, limits)?;
+        let inputs = compiled.inputs(&prepared.mount, entry.tasks(), stdio);
+        let options = StartOptions { cgroup: entry.directory(), timeout: self.timeout };
+        let mut running = seat.keeper.start(&compiled.plan, &inputs, &options)?;
+        running.await_exec(&compiled.plan)?;
+        let sealed = compiled.binds_nothing() && !stdio.iter().any(is_socket);
+        Ok(Child::new(id, running, Arc::clone(seat), group, prepared, sealed, stop_signal))
+    }
+
+    /// Makes everything but the process.
+    fn ready(&self, seat: &Seat, limits: &Limits) -> Result<Ready> {
         let id = crate::id::random();
         let group = seat.groups.create(&id, limits)?;
         let entry = group.entry()?;
@@ -295,18 +387,13 @@ impl Command {
         let user = user::resolve(prepared.mount.as_fd(), name)?;
         let spec = lower(&id, &self.config_with_host_limits(), &image, &user)?;
         let compiled = Compiled::new(&spec, entry.tasks().len())?;
-        let inputs = compiled.inputs(&prepared.mount, entry.tasks(), stdio);
-        let options = StartOptions { cgroup: entry.directory(), timeout: self.timeout };
-        let mut running = seat.keeper.start(&compiled.plan, &inputs, &options)?;
-        running.await_exec(&compiled.plan)?;
-        let sealed = compiled.binds_nothing() && !stdio.iter().any(is_socket);
-        Ok(Child::new(id, running, Arc::clone(seat), group, prepared, sealed, image.stop_signal))
+        Ok(Ready { id, compiled, prepared, entry, group, stop_signal: image.stop_signal })
     }
 
     /// The keeper has raised its own limit of open files; its containers get the host's.
     fn config_with_host_limits(&self) -> ContainerConfig {
         let mut config = self.config.clone();
-        let resource = PosixRlimitType::RlimitNofile;
+        let resource = RlimitResource::RlimitNofile;
         if !config.rlimits.iter().any(|limit| limit.resource == resource) {
             let host = rustix::process::getrlimit(rustix::process::Resource::Nofile);
             let value = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
@@ -320,6 +407,11 @@ impl Command {
         let mut limits = Limits::default();
         if let Some(memory) = self.memory {
             limits.memory = Some(Memory::new(memory, self.memory_swap)?);
+        } else if matches!(self.memory_swap, MemorySwap::Disabled | MemorySwap::Total(_)) {
+            // As docker: the kernel bounds swap by a group's memory, and there would be no group.
+            return Err(Error::new(ErrorKind::InvalidInput, "limit", "swap")
+                .cause("memory is not limited")
+                .fix("limit memory too"));
         }
         if let Some(cpus) = self.cpus {
             limits.cpus = Some(Cpus::new(cpus)?);

@@ -148,7 +148,11 @@ fn open_bind(bind: &oci_spec::runtime::Mount) -> Result<Option<(OwnedFd, bool)>>
     let failed = |error: std::io::Error| {
         Error::os("bind", format!("{} to {destination}", source.display()), error)
     };
-    let directory = fs::metadata(source).map_err(failed)?.is_dir();
+    let missing = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => failed(error).fix("make it first"),
+        _ => failed(error),
+    };
+    let directory = fs::metadata(source).map_err(missing)?.is_dir();
     let tree = mount::clone_tree(source, options.recursive).map_err(|e| failed(e.into()))?;
     let (set, clear, recursive) = (options.set, options.clear, options.recursive);
     mount::set_attributes(tree.as_fd(), set, clear, options.propagation, recursive)

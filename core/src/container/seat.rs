@@ -74,6 +74,19 @@ impl Shared {
 impl Seat {
     fn new(store: &Store, cgroups: &Cgroups, host: fork::Process) -> Result<Seat> {
         let (owned, lock) = store.claim()?;
+        let directory = owned.directory.clone();
+        Self::furnished(store, cgroups, host, owned, lock).inspect_err(|_| {
+            let _ = path::remove_path(&directory);
+        })
+    }
+
+    fn furnished(
+        store: &Store,
+        cgroups: &Cgroups,
+        host: fork::Process,
+        owned: Owned,
+        lock: OwnedFd,
+    ) -> Result<Seat> {
         // Before they are made: from here on a sweep finds what this leaves if it ends halfway.
         let path = format!("skep/{}", owned.owner);
         record(&owned, &cgroups.candidates(&path))?;
@@ -82,9 +95,7 @@ impl Seat {
         let above = parents(&directories)?;
         let above: Vec<_> = above.iter().map(AsFd::as_fd).collect();
         let birth = Birth { lock, owner: &owned.owner, sweep: &above, store: store.root() };
-        let keeper = Keeper::birth(birth).map(Arc::new).inspect_err(|_| {
-            let _ = path::remove_path(&owned.directory);
-        })?;
+        let keeper = Arc::new(Keeper::birth(birth)?);
         let (roots, leases) = (Roots::default(), Mutex::default());
         Ok(Seat { keeper, groups, owned, roots, leases, host })
     }

@@ -45,6 +45,9 @@ impl Store {
         let (before, contents) = (self.images.list().unwrap(), self.contents());
         let Err(error) = work() else { panic!("{what} was taken") };
         assert_eq!(error.kind(), kind, "{what}: {error}");
+        let fix = error.to_string().contains("; ");
+        let wants = matches!(kind, ErrorKind::InvalidData | ErrorKind::DigestMismatch);
+        assert!(fix || !wants, "{what} has no fix: {error}");
         assert_eq!(self.images.list().unwrap(), before, "{what}");
         assert_eq!(self.contents(), contents, "{what}");
         error.to_string()

@@ -90,8 +90,11 @@ impl Image {
 
     /// The directories of its unpacked layers, bottom first; what is missing is unpacked.
     ///
-    /// Their size is bounded by the disk only. After the first success on this handle and its clones there is no system call. Hold a
-    /// [`lease`](Self::lease), or another process may remove the layers.
+    /// Their size is bounded by the disk only. After the first success on this handle and its clones
+    /// there is no system call. Hold a [`lease`](Self::lease), or another process may remove the
+    /// layers.
+    ///
+    /// A start calls this itself; to call it ahead keeps the first start short.
     ///
     /// # Errors
     /// `DigestMismatch` if a layer is not what the config says, `InvalidData` if it is malformed or
@@ -102,7 +105,9 @@ impl Image {
         if let Some(layers) = self.0.layers.get() {
             return Ok(layers.clone());
         }
-        let layers = self.0.images.unpack(self)?;
+        let unpacked = self.0.images.unpack(self);
+        let layers =
+            unpacked.map_err(|error| error.fix_data("remove the image and load it again"))?;
         Ok(self.0.layers.get_or_init(|| layers).clone())
     }
 

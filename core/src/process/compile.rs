@@ -22,24 +22,24 @@ use crate::{Error, ErrorKind, Result};
 
 /// What a plan depends on beside the spec.
 #[derive(Debug, Default)]
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// How many control group files the process has to join by writing.
-    pub cgroup_files: usize,
+    pub(crate) cgroup_files: usize,
     /// For each mount of the spec: whether what it binds is a directory.
-    pub bind_is_directory: &'a [bool],
+    pub(crate) bind_is_directory: &'a [bool],
     /// The hierarchies that a mount of type `cgroup` shows.
-    pub cgroup_mounts: CgroupMounts,
+    pub(crate) cgroup_mounts: CgroupMounts,
     /// The compiled seccomp filter, instructions of eight bytes each.
-    pub seccomp: Option<&'a [u8]>,
+    pub(crate) seccomp: Option<&'a [u8]>,
     /// `SECCOMP_FILTER_FLAG_*` for loading it.
-    pub seccomp_flags: u32,
+    pub(crate) seccomp_flags: u32,
     /// Look for the command, report the finished container, and await a byte before the exec.
-    pub wait_for_go: bool,
+    pub(crate) wait_for_go: bool,
 }
 
 /// How `/sys/fs/cgroup` looks inside.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub enum CgroupMounts {
+pub(crate) enum CgroupMounts {
     /// One unified hierarchy.
     #[default]
     V2,
@@ -53,7 +53,7 @@ pub enum CgroupMounts {
 /// # Errors
 /// `InvalidInput` for values that no kernel takes, `Unsupported` for what skep cannot do; both name
 /// the field.
-pub fn compile(spec: &Spec, around: &Surroundings<'_>) -> Result<Plan> {
+pub(crate) fn compile(spec: &Spec, around: &Surroundings<'_>) -> Result<Plan> {
     let process = spec.process().as_ref().ok_or_else(|| missing("process"))?;
     let linux = spec.linux().as_ref().ok_or_else(|| missing("linux"))?;
     let mut compiler =

@@ -1,7 +1,7 @@
 //! Processes: a [`Plan`](plan::Plan) of system calls, and the keeper that carries it out.
 
 pub(crate) mod assemble;
-pub mod compile;
+pub(crate) mod compile;
 mod encode;
 pub(crate) mod keeper;
 pub mod plan;

@@ -1,9 +1,9 @@
 //! What the kernel is asked, in order, to turn a fresh clone of the keeper into a container.
 //!
-//! A [`Plan`] is a flat list of [`Operation`]s. [`compile`](super::compile::compile) makes it from
-//! an OCI runtime spec, as a pure function; `encode.rs` writes it down as system
-//! calls; the keeper carries them out in the new process. Printed, it reads like an strace of what
-//! is to come.
+//! A [`Plan`] is a flat list of [`Operation`]s. `compile.rs` makes it from an OCI runtime spec, as a
+//! pure function; `encode.rs` writes it down as system calls; the keeper carries them out in the new
+//! process. Printed, it reads like an strace of what is to come;
+//! [`Command::plan`](crate::Command::plan) gives a container's.
 //!
 //! # The order, and why
 //!
@@ -13,8 +13,8 @@
 //!    namespace, which takes a fork, and the network namespace with its loopback up, which the
 //!    keeper makes ahead while it is idle; the others are made here, in parallel with other starts.
 //! 3. **Names**, which need nothing else.
-//! 4. **Copy the device nodes** of the keeper's own root, then **pivot** into the root mount, which came as a file descriptor attached nowhere, and drop the
-//!    old root. From here on no path can lead outside: every later path is the container's own.
+//! 4. **Copy the device nodes** of the keeper's own root, then **pivot** into the root mount, which
+//!    came as a file descriptor attached nowhere, and drop the old root. From here on no path can lead outside: every later path is the container's own.
 //! 5. **Mounts** in the order of the spec, each made detached and then attached to a target that
 //!    was opened without following magic links.
 //! 6. **Devices**, then **masks and read-only paths** over what the mounts brought, then the root

@@ -76,13 +76,13 @@ impl Mount {
 
 /// A resource limit of the container's processes, as setrlimit(2) has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rlimit {
+pub(crate) struct Rlimit {
     /// Which resource.
-    pub resource: oci_spec::runtime::PosixRlimitType,
+    pub(crate) resource: oci_spec::runtime::PosixRlimitType,
     /// What is enforced.
-    pub soft: u64,
+    pub(crate) soft: u64,
     /// How far the container may raise the soft one.
-    pub hard: u64,
+    pub(crate) hard: u64,
 }
 
 /// What an image says about how it is run.

@@ -8,8 +8,7 @@
 //!
 //! # What the spec says, and what is done
 //!
-//! What cannot be honoured is refused by the name of its field; see
-//! [`compile`](crate::process::compile::compile). Beside that:
+//! What cannot be honoured is refused by the name of its field. Beside that:
 //! - `linux.resources`: memory with swap, CPU quota and pids are [limits](crate::cgroup::Limits);
 //!   others are refused if they are set.
 //! - `linux.resources.devices`: no device control group is used. Where the rules deny all devices

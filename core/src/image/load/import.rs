@@ -11,6 +11,7 @@ use crate::image::config::{History, ImageConfig, RootFs};
 use crate::image::digest::{Digest, HashReader};
 use crate::image::handle::Image;
 use crate::image::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST, host_architecture};
+use crate::image::reference::Reference;
 use crate::image::store::{Images, taggable};
 use crate::image::tar::{Archive, read_error};
 use crate::{Error, ErrorKind, Result};
@@ -24,10 +25,15 @@ impl Images {
     ///
     /// # Errors
     /// `NotFound` without such a file, `InvalidInput` for a bad reference, `InvalidData` if the
-    /// archive is malformed, truncated or empty. The store is as before then.
+    /// archive is malformed, truncated or empty, `ResourceExhausted` on a full disk. The store is as
+    /// before then.
     pub fn import(&self, tar: impl AsRef<Path>, reference: Option<&str>) -> Result<Image> {
         let references = reference.map(taggable).transpose()?;
-        let path = tar.as_ref();
+        self.import_as(tar.as_ref(), references)
+            .map_err(|error| error.fix_data("make the archive again"))
+    }
+
+    fn import_as(&self, path: &Path, references: Option<Reference>) -> Result<Image> {
         let subject = path.display().to_string();
         let staging = self.layout.stage()?;
         let file = File::open(path).map_err(|e| Error::os("import", &*subject, e))?;

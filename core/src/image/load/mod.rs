@@ -48,6 +48,14 @@ impl Images {
     /// `skopeo copy` to `docker-archive:`, `oci-archive:` or `oci:` write. An archive may be
     /// compressed by gzip or zstd.
     ///
+    /// ```no_run
+    /// let engine = skep::Engine::open_default()?;
+    /// let image = engine.images().load("app.tar")?;
+    /// println!("{} {:?}", image.id(), image.references());
+    /// assert!(engine.command(&image).arg("true").status()?.success());
+    /// # Ok::<(), skep::Error>(())
+    /// ```
+    ///
     /// The image gets the names it has there; they are taken from other images. A mere tag, which
     /// OCI layouts allow for a name, is none: see [`tag`](Self::tag). Of an image for several
     /// platforms, the one for this machine is loaded. Layers are unpacked when they are first
@@ -57,7 +65,11 @@ impl Images {
     /// `NotFound` without such a file; `InvalidInput` if there are several images (the error names
     /// them; see [`load_all`](Self::load_all)); `InvalidData` if it is no archive, holds no image,
     /// is truncated or malformed; `DigestMismatch` if a blob is not what was announced;
-    /// `Unsupported` for an image not for this machine. The store is as before then.
+    /// `Unsupported` for an image not for this machine; `ResourceExhausted` on a full disk. The store
+    /// is as before then.
+    ///
+    /// Source: <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>,
+    /// <https://github.com/moby/docker-image-spec/blob/main/spec.md>
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Image> {
         let path = path.as_ref();
         let mut images = self.load_some(path, |candidates| {
@@ -81,6 +93,16 @@ impl Images {
     }
 
     fn load_some(
+        &self,
+        path: &Path,
+        accept: impl FnOnce(&[Candidate]) -> Result<()>,
+    ) -> Result<Vec<Image>> {
+        self.stage_and_publish(path, accept).map_err(|error| {
+            error.fix_data("save it again, with docker save, podman save or skopeo copy")
+        })
+    }
+
+    fn stage_and_publish(
         &self,
         path: &Path,
         accept: impl FnOnce(&[Candidate]) -> Result<()>,
