@@ -72,7 +72,8 @@ doc: deps-build
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 aarch64: deps-build
-	tests/aarch64/check core/keeper/main.rs
+	tests/aarch64/check core/keeper/main.rs -C codegen-units=1 \
+	    -C "link-args=-z noseparate-code -z norelro --build-id=none --no-eh-frame-hdr"
 
 bench: deps-bench images
 	SKEP_TEST_IMAGES=$(SKEP_CACHE)/images $(CARGO) run --release -p skep-bench
