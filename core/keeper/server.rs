@@ -483,6 +483,9 @@ impl Keeper {
 /// The rest of the new process's life up to its exec.
 fn become_container(start: &Start, fds: &[i32], first_slot: usize, status: i32, net: bool) -> ! {
     close_others(fds, status);
+    // What comes before the slots but the plan is a directory of the host, and the clone alone wanted
+    // it: a path of the image through /proc/self/fd would lead out by it (CVE-2024-21626).
+    fds.iter().take(first_slot).skip(1).for_each(|&fd| sys::close(fd));
     sys::unblock_signals();
     if let Err(failure) = carry_out(start, fds, first_slot, status, net) {
         report(status, failure, 0);

@@ -3,6 +3,7 @@
 mod images;
 mod isolation;
 mod limits;
+mod magic;
 mod processes;
 mod roots;
 mod start;
