@@ -319,10 +319,20 @@ impl Keeper {
         self.watch(place, Container { pid, pidfd, reply, deadline, token, ..FREE })
     }
 
+    /// The place of a parked container. That it is parked may still have to be read: it was said on
+    /// another channel than what is being answered.
+    fn find_parked(&mut self, token: u64) -> Option<usize> {
+        let found = |c: &Container| c.pid != 0 && c.token == token;
+        let place = self.containers.iter().take(self.used).position(found)?;
+        if !self.containers[place].parked {
+            self.on_container(place, false);
+        }
+        self.containers[place].parked.then_some(place)
+    }
+
     /// Gives a parked container a reply channel again, and says there how it has ended if it has.
     fn attach(&mut self, token: u64, reply: i32) -> Result<()> {
-        let found = |c: &Container| c.pid != 0 && c.parked && c.token == token;
-        let place = self.containers.iter().take(self.used).position(found).ok_or(EINVAL)?;
+        let place = self.find_parked(token).ok_or(EINVAL)?;
         let container = self.containers[place];
         if container.pid == ENDED {
             sys::send(reply, bytes_of(&container.exit));
@@ -339,15 +349,13 @@ impl Keeper {
 
     /// Kills a parked container, whose end nobody is going to ask for.
     fn discard(&mut self, token: u64) {
-        for container in self.containers.iter_mut().take(self.used) {
-            if container.pid != 0 && container.parked && container.token == token {
-                container.parked = false;
-                if container.pid == ENDED {
-                    *container = FREE;
-                } else {
-                    sys::kill(container.pidfd, SIGKILL);
-                }
-            }
+        let Some(place) = self.find_parked(token) else { return };
+        let container = &mut self.containers[place];
+        container.parked = false;
+        if container.pid == ENDED {
+            *container = FREE;
+        } else {
+            sys::kill(container.pidfd, SIGKILL);
         }
     }
 

@@ -221,3 +221,27 @@ fn two_thousand_runs_leak_nothing() {
         assert_eq!(attached(&store).len(), 0);
     });
 }
+
+/// That a handle gives its file descriptor back and that it wants another one are said on different
+/// channels: the keeper may hear of the second first.
+#[test]
+fn many_threads_wait_for_containers_that_are_just_parked() {
+    alone(|| {
+        let engine = host::engine();
+        // Above half of the limit from the start.
+        allow_files(1024);
+        let ballast: Vec<_> = (0..600).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        std::thread::scope(|scope| {
+            for thread in 0..16 {
+                let engine = &engine;
+                scope.spawn(move || {
+                    for _ in 0..30 {
+                        let status = host::shell(engine, &format!("exit {thread}")).status();
+                        assert_eq!(status.unwrap().code(), Some(thread));
+                    }
+                });
+            }
+        });
+        drop(ballast);
+    });
+}
