@@ -245,3 +245,27 @@ fn many_threads_wait_for_containers_that_are_just_parked() {
         drop(ballast);
     });
 }
+
+/// A wait for which there is no file descriptor is to be tried again; it is not the container's end.
+#[test]
+fn a_wait_without_files_leaves_the_container_alone() {
+    alone(|| {
+        let store = host::directory().join("store");
+        let engine = host::engine();
+        allow_files(256);
+        let ballast: Vec<_> = (0..150).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        let child = host::shell(&engine, "exec sleep 600").spawn().unwrap();
+        let before = containers_groups(&store);
+        assert!(!before.is_empty());
+        let full = fill();
+        assert_no_more_files(&child.try_wait().unwrap_err());
+        drop((full, ballast));
+        assert_eq!(containers_groups(&store), before);
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9));
+        assert!(status.usage().cpu.is_some());
+        assert_eq!(containers_groups(&store), Vec::<PathBuf>::new());
+    });
+}
