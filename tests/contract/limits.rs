@@ -269,3 +269,34 @@ fn a_wait_without_files_leaves_the_container_alone() {
         assert_eq!(containers_groups(&store), Vec::<PathBuf>::new());
     });
 }
+
+/// The keeper's own files are scarce too: a handle that wants its file descriptor back is refused, and
+/// no container dies of it.
+#[test]
+fn a_keeper_without_files_keeps_its_containers() {
+    alone(|| {
+        setrlimit(Resource::RLIMIT_NOFILE, 256, 256).unwrap();
+        let engine = host::engine();
+        // Above half of the limit from the start: each handle has given its own back.
+        let ballast: Vec<_> = (0..130).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        let mut running = Vec::new();
+        let full = loop {
+            match host::shell(&engine, "exec sleep 600").spawn() {
+                Ok(child) => running.push(child),
+                Err(error) => break error,
+            }
+        };
+        assert_no_more_files(&full);
+        drop(ballast);
+        let watched: Vec<bool> = running
+            .iter()
+            .map(|child| child.exit_fd().map_err(|error| assert_no_more_files(&error)).is_ok())
+            .collect();
+        assert!(watched.contains(&true) && watched.contains(&false), "{watched:?}");
+        // Each container that ends makes room for two others.
+        for child in running {
+            child.kill().unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+        }
+    });
+}
