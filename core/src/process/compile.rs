@@ -335,7 +335,12 @@ impl Compiler<'_> {
                 return Err(Error::new(ErrorKind::InvalidInput, "set", subject)
                     .cause(format!("the soft limit {soft} is above the hard limit {hard}")));
             }
-            self.plan.push(Operation::Limit { resource, soft, hard });
+            if limit.typ() != PosixRlimitType::RlimitNofile || soft >= FILES_OF_A_PLAN {
+                self.plan.push(Operation::Limit { resource, soft, hard });
+            } else if hard >= FILES_OF_A_PLAN {
+                // Raised while privileged, and lowered by `limit_files`.
+                self.plan.push(Operation::Limit { resource, soft: FILES_OF_A_PLAN, hard });
+            }
         }
         if let Some(adjustment) = self.process.oom_score_adj() {
             let path = c"/proc/self/oom_score_adj".into();
@@ -343,6 +348,16 @@ impl Compiler<'_> {
             self.plan.push(Operation::Write { path, contents });
         }
         Ok(())
+    }
+
+    /// A limit of open files that the plan itself would not keep: as soon as it opens no more.
+    fn limit_files(&mut self) {
+        for limit in self.process.rlimits().iter().flatten() {
+            let (resource, soft, hard) = (resource_number(limit.typ()), limit.soft(), limit.hard());
+            if limit.typ() == PosixRlimitType::RlimitNofile && soft < FILES_OF_A_PLAN {
+                self.plan.push(Operation::Limit { resource, soft, hard });
+            }
+        }
     }
 
     fn streams(&mut self) {
@@ -373,6 +388,7 @@ impl Compiler<'_> {
         });
         self.plan.push(Operation::Umask { mask: user.umask().unwrap_or(0o022) });
         self.plan.push(Operation::WorkingDirectory { path });
+        self.limit_files();
         self.plan.push(Operation::Capabilities {
             effective: sets.effective,
             permitted: sets.permitted,
@@ -437,6 +453,9 @@ impl Compiler<'_> {
         Ok(Operation::Exec { paths, argv, envp })
     }
 }
+
+/// More than a plan ever has open: what it is given, and what its operations open.
+const FILES_OF_A_PLAN: u64 = 2 * crate::sys::protocol::MAX_FDS as u64;
 
 /// The kernel's `RLIMIT_*`, in whose order oci-spec lists its own; a test compares them.
 fn resource_number(resource: PosixRlimitType) -> u32 {
