@@ -192,6 +192,12 @@ impl Compiler<'_> {
     fn mount(&mut self, index: usize, mount: &Mount) -> Result<()> {
         let destination = mount.destination().to_string_lossy().into_owned();
         let target = absolute(&destination, "mounts.destination")?;
+        if destination.bytes().all(|byte| byte == b'/') {
+            // It would lie above the root that the command has, unseen.
+            return Err(Error::new(ErrorKind::InvalidInput, "mount", "on /")
+                .cause("the root is not to be mounted over")
+                .fix("give another destination, or another root"));
+        }
         let none = Vec::new();
         let given = mount.options().as_ref().unwrap_or(&none);
         let options = MountOptions::parse(&destination, given)?;
@@ -199,11 +205,13 @@ impl Compiler<'_> {
         if options.bind || fs == "bind" {
             let directory = self.around.bind_is_directory.get(index).copied().unwrap_or(true);
             self.make_target(&destination, directory)?;
+            self.cover(&destination);
             let mount = self.plan.input(Input::Bind(index));
             self.plan.push(Operation::Attach { mount, target });
             return Ok(());
         }
         self.make_target(&destination, true)?;
+        self.cover(&destination);
         if fs == "cgroup" || fs == "cgroup2" {
             return self.cgroup_mount(&destination, target, options.set);
         }
@@ -257,6 +265,12 @@ impl Compiler<'_> {
             });
         }
         Ok(())
+    }
+
+    /// What was made below `path` is no longer seen once something is mounted there.
+    fn cover(&mut self, path: &str) {
+        let path = Path::new(path);
+        self.made.retain(|made| Path::new(made) == path || !Path::new(made).starts_with(path));
     }
 
     /// The runtime spec's default devices and links, which every container has.
