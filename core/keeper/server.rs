@@ -338,10 +338,22 @@ impl Keeper {
         self.watch(place, Container { pid, pidfd, reply, deadline, token, ..FREE })
     }
 
+    /// The place of a parked container. That it is parked may still have to be read: it was said on
+    /// another channel than what is being answered.
+    fn find_parked(&mut self, token: u64) -> Option<usize> {
+        let found = |c: &Container| c.pid != 0 && c.token == token;
+        let place = self.containers.iter().take(self.used).position(found)?;
+        if !self.containers[place].parked {
+            self.on_container(place, false);
+        }
+        self.containers[place].parked.then_some(place)
+    }
+
     /// Gives a parked container a reply channel again, and says there how it has ended if it has.
     fn attach(&mut self, token: u64, reply: i32) -> Result<()> {
-        let found = |c: &Container| c.pid != 0 && c.parked && c.token == token;
-        let place = self.containers.iter().take(self.used).position(found).ok_or(EINVAL)?;
+        let place = self.find_parked(token).ok_or(EINVAL)?;
+        // For the channels that replace these: without any the keeper would have to end.
+        sys::check_room()?;
         let container = self.containers[place];
         if container.pid == ENDED {
             sys::send(reply, bytes_of(&container.exit));
@@ -358,15 +370,13 @@ impl Keeper {
 
     /// Kills a parked container, whose end nobody is going to ask for.
     fn discard(&mut self, token: u64) {
-        for container in self.containers.iter_mut().take(self.used) {
-            if container.pid != 0 && container.parked && container.token == token {
-                container.parked = false;
-                if container.pid == ENDED {
-                    *container = FREE;
-                } else {
-                    sys::kill(container.pidfd, SIGKILL);
-                }
-            }
+        let Some(place) = self.find_parked(token) else { return };
+        let container = &mut self.containers[place];
+        container.parked = false;
+        if container.pid == ENDED {
+            *container = FREE;
+        } else {
+            sys::kill(container.pidfd, SIGKILL);
         }
     }
 
@@ -505,6 +515,9 @@ impl Keeper {
 /// The rest of the new process's life up to its exec.
 fn become_container(start: &Start, fds: &[i32], first_slot: usize, status: i32, net: bool) -> ! {
     close_others(fds, status);
+    // What comes before the slots but the plan is a directory of the host, and the clone alone wanted
+    // it: a path of the image through /proc/self/fd would lead out by it (CVE-2024-21626).
+    fds.iter().take(first_slot).skip(1).for_each(|&fd| sys::close(fd));
     sys::unblock_signals();
     if let Err(failure) = carry_out(start, fds, first_slot, status, net) {
         report(status, failure, 0);

@@ -261,6 +261,14 @@ pub fn socket_pair() -> Result<[i32; 2]> {
     Ok(pair)
 }
 
+/// Fails where two more [pairs](socket_pair) could not be made.
+pub fn check_room() -> Result<()> {
+    let one = socket_pair()?;
+    let other = socket_pair();
+    one.iter().chain(other.iter().flatten()).for_each(|&fd| close(fd));
+    other.map(|_| ())
+}
+
 #[repr(C, align(8))]
 struct TwoFds {
     len: usize,

@@ -105,7 +105,10 @@ impl Store {
             if lives(&directory) {
                 continue;
             }
-            let groups = fs::read_to_string(directory.join("groups")).unwrap_or_default();
+            let groups = match fs::read_to_string(directory.join("groups")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => continue,
+                groups => groups.unwrap_or_default(),
+            };
             let groups: Vec<PathBuf> = groups.lines().map(PathBuf::from).collect();
             if remove_groups(&groups).is_ok() {
                 let _ = path::remove_path(&directory);
@@ -201,8 +204,11 @@ fn make_directory(path: &Path) -> io::Result<()> {
 
 /// Whether the keeper that owns `directory` still holds its lock.
 fn lives(directory: &Path) -> bool {
-    let Ok(lock) = File::open(directory.join("lock")) else { return false };
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+    match File::open(directory.join("lock")) {
+        Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err(),
+        // What cannot be looked at (no file descriptor, no memory) may well live.
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 fn create_locked(path: &Path) -> io::Result<OwnedFd> {
@@ -295,5 +301,17 @@ mod tests {
         assert_eq!(*seen.borrow(), [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert!(living.directory.exists());
         assert!(!dead.directory.exists());
+    }
+
+    #[test]
+    fn an_owner_that_cannot_be_looked_at_lives() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let (owned, _lock) = store.claim().unwrap();
+        // Fails to open, as it does without a free file descriptor, and is there.
+        fs::remove_file(owned.directory.join("lock")).unwrap();
+        std::os::unix::fs::symlink("lock", owned.directory.join("lock")).unwrap();
+        store.sweep(|_| Ok(())).unwrap();
+        assert!(owned.directory.exists());
     }
 }

@@ -83,3 +83,25 @@ fn a_hundred_and_thirty_layers() {
         .unwrap();
     assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(0), &b"129\n"[..]), "{out:?}");
 }
+
+/// Roots are used again only if nothing was written to them; see `core/src/container/roots.rs`. On a
+/// file system with one timestamp a second, too (ext4 with inodes of 128 bytes).
+#[test]
+fn what_one_container_writes_no_other_sees() {
+    let test = TestEngine::new();
+    let busybox = std::fs::read("/bin/busybox").expect("busybox-static");
+    let archive = test.store().with_extension("tar");
+    docker_archive(&archive, &[layer(&[("bin/busybox", 0o755, &busybox)])]);
+    let loaded = test.engine.images().load(&archive);
+    std::fs::remove_file(&archive).unwrap();
+    let image = loaded.unwrap();
+    let run = |script: &str| {
+        let mut command = test.engine.command(&image);
+        let out = command.args(["/bin/busybox", "sh", "-c", script]).env("PATH", "/bin").output();
+        String::from_utf8(out.unwrap().stdout).unwrap()
+    };
+    for round in 0..20 {
+        assert_eq!(run("test -e /left && echo seen"), "", "{round}");
+        assert_eq!(run("echo x > /left"), "");
+    }
+}

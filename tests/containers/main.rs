@@ -4,6 +4,7 @@ mod full_disk;
 mod images;
 mod isolation;
 mod limits;
+mod magic;
 mod processes;
 mod python;
 mod roots;

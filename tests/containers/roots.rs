@@ -262,6 +262,25 @@ fn a_later_mount_goes_into_an_earlier_one() {
 }
 
 #[test]
+fn what_a_later_mount_covers_is_made_again() {
+    let test = TestEngine::new();
+    let mut command = test.shell("test -d /mnt/a/b && pwd");
+    command
+        .mount(Mount::tmpfs("/mnt/a/b"))
+        .mount(Mount::tmpfs("/mnt"))
+        .mount(Mount::tmpfs("/mnt/a/b"));
+    assert_eq!(said(command.working_dir("/mnt/a/b/c")), "/mnt/a/b/c\n");
+}
+
+#[test]
+fn the_root_is_no_destination() {
+    let test = TestEngine::new();
+    let error = test.shell("true").mount(Mount::tmpfs("/")).status().unwrap_err();
+    assert_eq!(error.kind(), skep::ErrorKind::InvalidInput);
+    assert!(error.to_string().starts_with("cannot mount on /: "), "{error}");
+}
+
+#[test]
 fn proc_and_dev_may_be_replaced() {
     let test = TestEngine::new();
     let outside = directory();

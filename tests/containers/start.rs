@@ -67,6 +67,12 @@ fn limits_are_the_hosts_unless_given() {
     command.rlimit(RlimitResource::RlimitCore, 5 * 512, 5 * 512);
     command.rlimit(RlimitResource::RlimitCore, 0, 0);
     assert_eq!(said(&mut command), "100\n200\n0\n");
+    // Fewer than it takes to start.
+    for (soft, hard) in [(10, 10), (10, 4096)] {
+        let mut command = test.shell("ulimit -n; ulimit -Hn");
+        command.rlimit(PosixRlimitType::RlimitNofile, soft, hard);
+        assert_eq!(said(&mut command), format!("{soft}\n{hard}\n"));
+    }
     assert_eq!(
         refused(test.shell("true").rlimit(RlimitResource::RlimitNofile, 2, 1)),
         (

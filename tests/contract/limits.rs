@@ -221,3 +221,82 @@ fn two_thousand_runs_leak_nothing() {
         assert_eq!(attached(&store).len(), 0);
     });
 }
+
+/// That a handle gives its file descriptor back and that it wants another one are said on different
+/// channels: the keeper may hear of the second first.
+#[test]
+fn many_threads_wait_for_containers_that_are_just_parked() {
+    alone(|| {
+        let engine = host::engine();
+        // Above half of the limit from the start.
+        allow_files(1024);
+        let ballast: Vec<_> = (0..600).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        std::thread::scope(|scope| {
+            for thread in 0..16 {
+                let engine = &engine;
+                scope.spawn(move || {
+                    for _ in 0..30 {
+                        let status = host::shell(engine, &format!("exit {thread}")).status();
+                        assert_eq!(status.unwrap().code(), Some(thread));
+                    }
+                });
+            }
+        });
+        drop(ballast);
+    });
+}
+
+/// A wait for which there is no file descriptor is to be tried again; it is not the container's end.
+#[test]
+fn a_wait_without_files_leaves_the_container_alone() {
+    alone(|| {
+        let store = host::directory().join("store");
+        let engine = host::engine();
+        allow_files(256);
+        let ballast: Vec<_> = (0..150).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        let child = host::shell(&engine, "exec sleep 600").spawn().unwrap();
+        let before = containers_groups(&store);
+        assert!(!before.is_empty());
+        let full = fill();
+        assert_no_more_files(&child.try_wait().unwrap_err());
+        drop((full, ballast));
+        assert_eq!(containers_groups(&store), before);
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9));
+        assert!(status.usage().cpu.is_some());
+        assert_eq!(containers_groups(&store), Vec::<PathBuf>::new());
+    });
+}
+
+/// The keeper's own files are scarce too: a handle that wants its file descriptor back is refused, and
+/// no container dies of it.
+#[test]
+fn a_keeper_without_files_keeps_its_containers() {
+    alone(|| {
+        setrlimit(Resource::RLIMIT_NOFILE, 256, 256).unwrap();
+        let engine = host::engine();
+        // Above half of the limit from the start: each handle has given its own back.
+        let ballast: Vec<_> = (0..130).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        let mut running = Vec::new();
+        let full = loop {
+            match host::shell(&engine, "exec sleep 600").spawn() {
+                Ok(child) => running.push(child),
+                Err(error) => break error,
+            }
+        };
+        assert_no_more_files(&full);
+        drop(ballast);
+        let watched: Vec<bool> = running
+            .iter()
+            .map(|child| child.exit_fd().map_err(|error| assert_no_more_files(&error)).is_ok())
+            .collect();
+        assert!(watched.contains(&true) && watched.contains(&false), "{watched:?}");
+        // Each container that ends makes room for two others.
+        for child in running {
+            child.kill().unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+        }
+    });
+}

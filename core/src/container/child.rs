@@ -245,7 +245,10 @@ impl Child {
             Ok(None) => Ok(None),
             Ok(Some(exit)) => Ok(Some(self.finish(exit))),
             Err(error) => {
-                self.clean_up();
+                // Anything else is a failure to look, which says nothing about the container.
+                if error.kind() == ErrorKind::KeeperLost {
+                    self.clean_up();
+                }
                 Err(error)
             }
         }

@@ -192,6 +192,12 @@ impl Compiler<'_> {
     fn mount(&mut self, index: usize, mount: &Mount) -> Result<()> {
         let destination = mount.destination().to_string_lossy().into_owned();
         let target = absolute(&destination, "mounts.destination")?;
+        if destination.bytes().all(|byte| byte == b'/') {
+            // It would lie above the root that the command has, unseen.
+            return Err(Error::new(ErrorKind::InvalidInput, "mount", "on /")
+                .cause("the root is not to be mounted over")
+                .fix("give another destination, or another root"));
+        }
         let none = Vec::new();
         let given = mount.options().as_ref().unwrap_or(&none);
         let options = MountOptions::parse(&destination, given)?;
@@ -199,11 +205,13 @@ impl Compiler<'_> {
         if options.bind || fs == "bind" {
             let directory = self.around.bind_is_directory.get(index).copied().unwrap_or(true);
             self.make_target(&destination, directory)?;
+            self.cover(&destination);
             let mount = self.plan.input(Input::Bind(index));
             self.plan.push(Operation::Attach { mount, target });
             return Ok(());
         }
         self.make_target(&destination, true)?;
+        self.cover(&destination);
         if fs == "cgroup" || fs == "cgroup2" {
             return self.cgroup_mount(&destination, target, options.set);
         }
@@ -257,6 +265,12 @@ impl Compiler<'_> {
             });
         }
         Ok(())
+    }
+
+    /// What was made below `path` is no longer seen once something is mounted there.
+    fn cover(&mut self, path: &str) {
+        let path = Path::new(path);
+        self.made.retain(|made| Path::new(made) == path || !Path::new(made).starts_with(path));
     }
 
     /// The runtime spec's default devices and links, which every container has.
@@ -335,7 +349,12 @@ impl Compiler<'_> {
                 return Err(Error::new(ErrorKind::InvalidInput, "set", subject)
                     .cause(format!("the soft limit {soft} is above the hard limit {hard}")));
             }
-            self.plan.push(Operation::Limit { resource, soft, hard });
+            if limit.typ() != PosixRlimitType::RlimitNofile || soft >= FILES_OF_A_PLAN {
+                self.plan.push(Operation::Limit { resource, soft, hard });
+            } else if hard >= FILES_OF_A_PLAN {
+                // Raised while privileged, and lowered by `limit_files`.
+                self.plan.push(Operation::Limit { resource, soft: FILES_OF_A_PLAN, hard });
+            }
         }
         if let Some(adjustment) = self.process.oom_score_adj() {
             let path = c"/proc/self/oom_score_adj".into();
@@ -343,6 +362,16 @@ impl Compiler<'_> {
             self.plan.push(Operation::Write { path, contents });
         }
         Ok(())
+    }
+
+    /// A limit of open files that the plan itself would not keep: as soon as it opens no more.
+    fn limit_files(&mut self) {
+        for limit in self.process.rlimits().iter().flatten() {
+            let (resource, soft, hard) = (resource_number(limit.typ()), limit.soft(), limit.hard());
+            if limit.typ() == PosixRlimitType::RlimitNofile && soft < FILES_OF_A_PLAN {
+                self.plan.push(Operation::Limit { resource, soft, hard });
+            }
+        }
     }
 
     fn streams(&mut self) {
@@ -373,6 +402,7 @@ impl Compiler<'_> {
         });
         self.plan.push(Operation::Umask { mask: user.umask().unwrap_or(0o022) });
         self.plan.push(Operation::WorkingDirectory { path });
+        self.limit_files();
         self.plan.push(Operation::Capabilities {
             effective: sets.effective,
             permitted: sets.permitted,
@@ -437,6 +467,9 @@ impl Compiler<'_> {
         Ok(Operation::Exec { paths, argv, envp })
     }
 }
+
+/// More than a plan ever has open: what it is given, and what its operations open.
+const FILES_OF_A_PLAN: u64 = 2 * crate::sys::protocol::MAX_FDS as u64;
 
 /// The kernel's `RLIMIT_*`, in whose order oci-spec lists its own; a test compares them.
 fn resource_number(resource: PosixRlimitType) -> u32 {

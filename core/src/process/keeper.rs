@@ -15,8 +15,8 @@ use super::plan::Plan;
 use super::program;
 use super::running::Running;
 use crate::sys::protocol::{
-    ABANDONED, ATTACH, Channels, DISCARD, Hello, INTO_CGROUP, MAGIC, MAX_FDS, ONE_SHOT, Start,
-    VERSION,
+    ABANDONED, ATTACH, Channels, DISCARD, Hello, INTO_CGROUP, MAGIC, MAX_FDS, ONE_SHOT, Report,
+    Start, VERSION,
 };
 use crate::sys::{birth, message};
 use crate::{Error, ErrorKind, Result};
@@ -151,9 +151,13 @@ impl Keeper {
 
     /// A new reply channel for a parked container.
     pub(super) fn attach(&self, token: u64) -> Result<OwnedFd> {
-        let (channels, _, reply) = self.take_channels()?;
+        let (channels, status, reply) = self.take_channels()?;
         self.tell(Start { channels, token, ..only(ATTACH) })?;
-        Ok(reply)
+        match message::receive::<Report>(&status).map_err(explain)? {
+            Some(report) if report.errno == libc::EMFILE => Err(explain(Errno::MFILE)),
+            // Of a container that the keeper does not have, the end of file on `reply` tells.
+            _ => Ok(reply),
+        }
     }
 
     /// Kills a parked container without a channel of its own.

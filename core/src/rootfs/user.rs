@@ -69,18 +69,23 @@ impl<'a> PasswdEntry<'a> {
         let mut fields = line.trim().split(':');
         let name = fields.next()?;
         let mut fields = fields.skip(1);
-        let uid = fields.next()?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
+        let uid = number(fields.next()?)?;
+        let gid = number(fields.next()?)?;
         let home = fields.nth(1).unwrap_or("");
         Some(PasswdEntry { name, uid, gid, home })
     }
+}
+
+/// An id that can be had: to setresuid(2) the highest one is "as it is", which here is root.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|&id| id <= i32::MAX as u32)
 }
 
 /// `name:password:gid:members`: its name, number and members.
 fn group_entry(line: &str) -> Option<(&str, u32, &str)> {
     let mut fields = line.trim().split(':');
     let name = fields.next()?;
-    let gid = fields.nth(1)?.parse().ok()?;
+    let gid = number(fields.nth(1)?)?;
     Some((name, gid, fields.next().unwrap_or("")))
 }
 
@@ -174,6 +179,15 @@ mod tests {
     #[test]
     fn a_name_of_digits_is_a_name_first() {
         assert_eq!(user("4000", None).uid, 7);
+    }
+
+    #[test]
+    fn an_entry_with_the_id_that_changes_nothing_is_none() {
+        let passwd = "app:x:4294967295:4294967295::/:/bin/sh\n";
+        for (name, group) in [("app", None), ("4294967295", None), ("1", Some("app"))] {
+            let error = from_files(name, group, passwd, "app:x:4294967295:\n").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{name} {group:?}");
+        }
     }
 
     #[test]
