@@ -70,7 +70,7 @@ fn limits_are_the_hosts_unless_given() {
     // Fewer than it takes to start.
     for (soft, hard) in [(10, 10), (10, 4096)] {
         let mut command = test.shell("ulimit -n; ulimit -Hn");
-        command.rlimit(PosixRlimitType::RlimitNofile, soft, hard);
+        command.rlimit(RlimitResource::RlimitNofile, soft, hard);
         assert_eq!(said(&mut command), format!("{soft}\n{hard}\n"));
     }
     assert_eq!(
