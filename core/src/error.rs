@@ -183,6 +183,7 @@ fn kind_of(error: &io::Error) -> ErrorKind {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO | Errno::ESRCH) => ErrorKind::NotFound,
         Some(Errno::EEXIST) => ErrorKind::AlreadyExists,
+        Some(Errno::EISDIR) => ErrorKind::InvalidInput,
         Some(Errno::EPERM | Errno::EACCES | Errno::EROFS) => ErrorKind::PermissionDenied,
         Some(Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ENODEV) => ErrorKind::Unsupported,
         Some(Errno::EBUSY | Errno::ETXTBSY) => ErrorKind::InUse,

@@ -375,3 +375,26 @@ fn what_was_written_is_gone_with_the_container() {
     child.wait().unwrap();
     assert!(!directory.exists());
 }
+
+#[test]
+fn a_store_may_have_any_name() {
+    let directory = temporary("skep-test-");
+    let long = "l".repeat(200);
+    for name in ["a,b", "a:b", r"a\b", "with space", long.as_str()] {
+        let engine = skep::Engine::open(directory.path().join(name)).unwrap();
+        let out = engine.command(Root::host()).args(["cat", "/proc/mounts"]).output().unwrap();
+        assert!(out.status.success(), "{name}");
+        // Nor is it any of the container's business.
+        let mounts = String::from_utf8(out.stdout).unwrap();
+        assert!(!mounts.contains(&*directory.path().to_string_lossy()), "{mounts}");
+    }
+}
+
+#[test]
+fn a_directory_is_no_stream() {
+    let test = TestEngine::new();
+    let directory = std::fs::File::open("/").unwrap();
+    let error = test.shell("true").stdin(directory).spawn().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert_eq!(error.to_string(), "cannot connect stdin: Is a directory (os error 21)");
+}

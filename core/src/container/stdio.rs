@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::FileType;
 use rustix::io::{Errno, FdFlags};
 use rustix::pipe::PipeFlags;
 
@@ -64,7 +65,10 @@ impl Stdio {
             Error::os("connect", ["stdin", "stdout", "stderr"][number as usize], error)
         };
         let theirs = match &self.0 {
-            Kind::File(file) => file.try_clone().map_err(failed)?,
+            Kind::File(file) => {
+                refuse_directory(file).map_err(failed)?;
+                file.try_clone().map_err(failed)?
+            }
             Kind::Null if number == 0 => File::open("/dev/null").map_err(failed)?.into(),
             Kind::Null => File::options().write(true).open("/dev/null").map_err(failed)?.into(),
             Kind::Inherit => inherited(number).map_err(failed)?,
@@ -77,6 +81,15 @@ impl Stdio {
         };
         Ok(Ends { theirs, ours: None })
     }
+}
+
+/// A directory would be a way out of the container.
+fn refuse_directory(file: &OwnedFd) -> io::Result<()> {
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
+    if kind == FileType::Directory {
+        return Err(io::Error::from_raw_os_error(nix::libc::EISDIR));
+    }
+    Ok(())
 }
 
 /// A duplicate of the host's stream; `/dev/null` where the host has closed it, so that no other

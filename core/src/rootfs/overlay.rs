@@ -35,7 +35,7 @@ pub(crate) enum Mounted {
     TooMany,
 }
 
-/// As many names of file descriptors as fit 255 bytes.
+/// As many names of layers as fit 255 bytes.
 const MAX_JOINED: usize = 12;
 
 /// The most layers that the kernel stacks (OVL_MAX_STACK).
@@ -74,34 +74,45 @@ pub(crate) fn mount(layers: &[PathBuf], writable: Writable<'_>) -> Result<Mounte
     Ok(Mounted::Yes(mount))
 }
 
-/// One `lowerdir+` for each layer, highest first (Linux 6.7).
+/// One `lowerdir+` for each layer, highest first (Linux 6.7). Each is looked up at once, so that its
+/// file descriptor is not needed longer.
 fn each_layer(layers: &[PathBuf], writable: Writable<'_>) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for layer in layers.iter().rev() {
-        fsconfig_set_string(context.as_fd(), c"lowerdir+", layer.as_path())?;
+        let layer = open_directory(layer)?;
+        fsconfig_set_string(context.as_fd(), c"lowerdir+", name(&layer))?;
     }
     finish(context, writable)
 }
 
-/// All layers in one `lowerdir`, highest first, as short names of file descriptors: fsconfig(2)
-/// takes 255 bytes.
+/// All layers in one `lowerdir`, highest first.
 fn joined_layers(layers: &[PathBuf], writable: Writable<'_>) -> Result<OwnedFd, Errno> {
-    let open = |layer: &PathBuf| {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(layer.as_path(), flags, Mode::empty())
-    };
-    let layers = layers.iter().rev().map(open).collect::<Result<Vec<OwnedFd>, _>>()?;
-    let names: Vec<String> =
-        layers.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
+    let layers = layers.iter().rev().map(|layer| open_directory(layer));
+    let layers = layers.collect::<Result<Vec<OwnedFd>, _>>()?;
+    let names: Vec<String> = layers.iter().map(name).collect();
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), c"lowerdir", names.join(":"))?;
     finish(context, writable)
 }
 
+fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// A directory's name for an option of overlay's. Not its path: that may be longer than the 255
+/// bytes of an option, or have commas, colons and backslashes, which mean something there; and a
+/// container reads these names in its `/proc/mounts`, which is no place for paths of the host.
+fn name(directory: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", directory.as_raw_fd())
+}
+
 fn finish(context: OwnedFd, writable: Writable<'_>) -> Result<OwnedFd, Errno> {
     let context: BorrowedFd<'_> = context.as_fd();
-    fsconfig_set_string(context, c"upperdir", writable.upper)?;
-    fsconfig_set_string(context, c"workdir", writable.work)?;
+    // Before Linux 6.5 they are looked up at the end.
+    let (upper, work) = (open_directory(writable.upper)?, open_directory(writable.work)?);
+    fsconfig_set_string(context, c"upperdir", name(&upper))?;
+    fsconfig_set_string(context, c"workdir", name(&work))?;
     fsconfig_set_flag(context, c"volatile")?;
     fsconfig_create(context)?;
     // No devices but those that the container's /dev binds.
