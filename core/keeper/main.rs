@@ -23,6 +23,7 @@ mod start;
 #[path = "arch/x86_64_start.rs"]
 mod start;
 
+mod child;
 mod interpreter;
 mod protocol;
 mod server;

@@ -450,7 +450,7 @@ fn make_nodes() -> Result<()> {
     }
     let here = -100isize;
     // Where a plan may mount what it needs on the way.
-    call!(MKDIRAT, here, b"work\0".as_ptr(), 0o700usize)?;
+    call!(MKDIRAT, here, b"scratch\0".as_ptr(), 0o700usize)?;
     Ok(())
 }
 

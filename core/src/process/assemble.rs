@@ -25,15 +25,15 @@ pub(crate) fn overlay(layers: usize) -> Plan {
         fs: c"tmpfs".into(),
         options: vec![],
         attributes: 0,
-        target: c"/work".into(),
+        target: c"/scratch".into(),
     });
     for index in 0..layers {
-        attach(&mut plan, Input::Layer(index), path(&format!("/work/{index}")));
+        attach(&mut plan, Input::Layer(index), path(&format!("/scratch/{index}")));
     }
-    attach(&mut plan, Input::Workspace, c"/work/w".into());
-    plan.push(directory(c"/work/m".into()));
+    attach(&mut plan, Input::Workspace, c"/scratch/w".into());
+    plan.push(directory(c"/scratch/m".into()));
     plan.push(Operation::Overlay { layers });
-    plan.push(Operation::SendMount { path: c"/work/m".into() });
+    plan.push(Operation::SendMount { path: c"/scratch/m".into() });
     plan
 }
 

@@ -89,7 +89,7 @@ pub enum Operation {
     Mount { fs: CString, options: Vec<FsOption>, attributes: u64, target: CString },
     /// `move_mount(mount, target)`
     Attach { mount: Slot, target: CString },
-    /// `mount("overlay", "/work/m", lowerdir=n:...:0,upperdir=w/upper,workdir=w/work)`
+    /// `mount("overlay", "/scratch/m", lowerdir=n:...:0,upperdir=w/upper,workdir=w/work)`
     Overlay { layers: usize },
     /// `open_tree(path, OPEN_TREE_CLONE)`, `sendmsg(status, SCM_RIGHTS)`
     SendMount { path: CString },
@@ -219,7 +219,9 @@ impl Plan {
             O::Attach { mount, target } => {
                 write!(f, "move_mount({}, {target:?})", self.slot_name(*mount))
             }
-            O::Overlay { layers } => write!(f, "mount(\"overlay\", \"/work/m\", {layers} layers)"),
+            O::Overlay { layers } => {
+                write!(f, "mount(\"overlay\", \"/scratch/m\", {layers} layers)")
+            }
             O::SendMount { path } => write!(f, "send(<status>, open_tree({path:?}))"),
             O::Nodes => write!(f, "open_tree(device nodes)"),
             O::Node { name, path } => write!(f, "bind_node({name:?}, {path:?})"),
