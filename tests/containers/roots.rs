@@ -286,6 +286,9 @@ fn proc_and_dev_may_be_replaced() {
     let outside = directory();
     let mut command = test.shell("cat /dev/shm/file");
     assert_eq!(said(command.mount(Mount::bind(outside.path(), "/dev/shm"))), "outside\n");
+    // What belongs below another /dev is mounted below it.
+    let mut command = test.shell("test -c /dev/ptmx && test -d /dev/shm && echo there");
+    assert_eq!(said(command.mount(Mount::tmpfs("/dev"))), "there\n");
 }
 
 /// A tmpfs at `path`.

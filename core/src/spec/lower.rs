@@ -186,18 +186,30 @@ fn mounts(asked: &[Mount]) -> Vec<SpecMount> {
         ("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         ("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
-    let defaults = defaults.into_iter().filter(|(destination, ..)| {
-        !asked.iter().any(|mount| mount.destination.as_os_str() == *destination)
-    });
-    let defaults = defaults.map(|(destination, kind, options)| {
-        let mut mount = SpecMount::default();
-        mount.set_destination(destination.into());
-        mount.set_typ(Some(kind.into()));
-        mount.set_source(Some(kind.into()));
-        mount.set_options(Some(options.iter().map(|option| (*option).into()).collect()));
-        mount
-    });
-    defaults.chain(asked.iter().map(asked_mount)).collect()
+    let is_default = |mount: &&Mount| {
+        defaults.iter().any(|(destination, ..)| mount.destination.as_os_str() == *destination)
+    };
+    let (replacing, more): (Vec<&Mount>, Vec<&Mount>) = asked.iter().partition(is_default);
+    let mut mounts = Vec::with_capacity(defaults.len() + more.len());
+    for (destination, kind, options) in defaults {
+        let mut own = replacing.iter().filter(|own| own.destination.as_os_str() == destination);
+        // In the default's place: a later /dev would cover what is mounted below it.
+        match own.next_back() {
+            Some(own) => mounts.push(asked_mount(own)),
+            None => mounts.push(default_mount(destination, kind, options)),
+        }
+    }
+    mounts.extend(more.into_iter().map(asked_mount));
+    mounts
+}
+
+fn default_mount(destination: &str, kind: &str, options: &[&str]) -> SpecMount {
+    let mut mount = SpecMount::default();
+    mount.set_destination(destination.into());
+    mount.set_typ(Some(kind.into()));
+    mount.set_source(Some(kind.into()));
+    mount.set_options(Some(options.iter().map(|option| (*option).into()).collect()));
+    mount
 }
 
 fn asked_mount(asked: &Mount) -> SpecMount {
