@@ -122,7 +122,7 @@ fn create_private(path: &Path) -> io::Result<()> {
 }
 
 /// Checks a layer read to its end: the archive against its diff_id, the blob against its digest.
-fn verify(
+pub(super) fn verify(
     archive: HashReader<Decoder<HashReader<File>>>,
     blob: &Descriptor,
     diff_id: Digest,

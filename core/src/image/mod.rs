@@ -7,6 +7,7 @@
 //! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
 //! There is no network here and nothing is run.
 
+mod beside;
 mod compression;
 mod config;
 mod digest;
@@ -19,6 +20,7 @@ mod load;
 mod lock;
 mod manifest;
 mod reference;
+mod save;
 mod store;
 mod tar;
 mod unpack;
@@ -28,6 +30,7 @@ pub use digest::Digest;
 pub use handle::{Image, Lease};
 pub use manifest::{Descriptor, Manifest, Platform};
 pub use reference::Reference;
+pub use save::ArchiveFormat;
 pub use store::{ImageSummary, Images};
 
 use serde::{Deserialize, Deserializer};

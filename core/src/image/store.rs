@@ -37,7 +37,7 @@ pub struct Images {
 }
 
 /// A manifest and its descriptor.
-type Resolved = (Descriptor, Manifest);
+pub(super) type Resolved = (Descriptor, Manifest);
 
 /// One line of [`Images::list`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub struct ImageSummary {
 
 /// One descriptor of the index, followed to its manifest.
 pub(super) struct Entry {
-    top: Descriptor,
-    reference: Option<Reference>,
+    pub(super) top: Descriptor,
+    pub(super) reference: Option<Reference>,
     /// `None` if it cannot be followed: it is damaged or no image.
     resolved: Option<Resolved>,
 }
@@ -201,7 +201,7 @@ impl Images {
         index.manifests.iter().map(entry).collect()
     }
 
-    fn resolve(&self, top: &Descriptor) -> Result<Resolved> {
+    pub(super) fn resolve(&self, top: &Descriptor) -> Result<Resolved> {
         // Nothing can panic half way through a change of the map.
         let manifests = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(resolved) = manifests().get(&top.digest) {
@@ -283,7 +283,7 @@ impl Reachable {
 }
 
 /// Which entry `name_or_id` means.
-fn choose(entries: &[Entry], name_or_id: &str) -> Result<usize> {
+pub(super) fn choose(entries: &[Entry], name_or_id: &str) -> Result<usize> {
     let reference = Reference::parse(name_or_id);
     if let Some(i) = entries.iter().position(|entry| has_name(entry, name_or_id)) {
         return Ok(i);
@@ -320,7 +320,7 @@ fn is_id(text: &str, id: &Digest) -> bool {
 }
 
 /// Whether `entry` is what `text` names. With a digest, the tag says nothing, as in docker.
-fn has_name(entry: &Entry, text: &str) -> bool {
+pub(super) fn has_name(entry: &Entry, text: &str) -> bool {
     let Some(name) = &entry.reference else { return false };
     Reference::parse(text).is_ok_and(|wanted| match wanted.digest() {
         None => *name == wanted,

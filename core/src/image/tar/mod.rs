@@ -1,4 +1,5 @@
-//! Reads tar archives as a stream: ustar, GNU and PAX, with long names, xattrs and sparse files.
+//! Reads tar archives as a stream: ustar, GNU and PAX, with long names, xattrs and sparse files; and
+//! writes them (`write`).
 //!
 //! In goes any `Read`, out come [`Entry`]s, whose data is copied piece by piece. It creates
 //! nothing and trusts nothing: sizes of what is kept in memory are bounded, names come out as the
@@ -10,12 +11,14 @@
 mod header;
 mod pax;
 mod sparse;
+mod write;
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::{Error, ErrorKind, Result};
 use header::{Block, Flavour};
 pub(crate) use sparse::Segment;
+pub(crate) use write::Writer;
 
 const BLOCK: u64 = 512;
 
