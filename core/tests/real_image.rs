@@ -4,29 +4,14 @@
 //! and umoci. The layers are looked at through an overlay mounted nowhere, so that the kernel is
 //! the judge of whiteouts and opaque marks.
 
-use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::os::fd::{AsRawFd, OwnedFd};
+mod trees;
+
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use skep::image::Images;
-
-/// What a file is: all that two trees are compared by.
-#[derive(Debug, PartialEq)]
-struct File {
-    mode: u32,
-    owner: (u32, u32),
-    device: u64,
-    size: u64,
-    mtime: (i64, i64),
-    links: u64,
-    contents: Vec<u8>,
-    xattrs: BTreeMap<CString, Vec<u8>>,
-}
+use trees::{assert_same, describe, merged, tree};
 
 fn cache() -> Option<PathBuf> {
     let cache = std::env::var_os("SKEP_TEST_IMAGES").map(PathBuf::from);
@@ -43,93 +28,13 @@ fn store() -> (tempfile::TempDir, Images) {
     (dir, images)
 }
 
-/// An overlay of `layers` (bottom first), mounted nowhere.
-fn overlay(layers: &[PathBuf]) -> OwnedFd {
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
-    for layer in layers.iter().rev() {
-        rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer.as_os_str()).unwrap();
-    }
-    rustix::mount::fsconfig_create(&context).unwrap();
-    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-    rustix::mount::fsmount(&context, flags, MountAttrFlags::MOUNT_ATTR_RDONLY).unwrap()
-}
-
-fn tree(root: &Path) -> BTreeMap<PathBuf, File> {
-    let mut tree = BTreeMap::new();
-    let mut pending = vec![PathBuf::new()];
-    while let Some(name) = pending.pop() {
-        let path = root.join(&name);
-        let file = describe(&path);
-        if file.mode & 0o170_000 == 0o040_000 {
-            for entry in std::fs::read_dir(&path).unwrap() {
-                pending.push(name.join(entry.unwrap().file_name()));
-            }
-        }
-        tree.insert(name, file);
-    }
-    tree
-}
-
-fn describe(path: &Path) -> File {
-    // The root is reached through a magic link: a slash behind it is what follows that.
-    let metadata = std::fs::symlink_metadata(path.join("")).or_else(|_| path.symlink_metadata());
-    let metadata = if path.is_symlink() { path.symlink_metadata() } else { metadata }.unwrap();
-    let directory = metadata.is_dir();
-    let contents = match metadata.file_type() {
-        kind if kind.is_file() => std::fs::read(path).unwrap(),
-        kind if kind.is_symlink() => {
-            std::fs::read_link(path).unwrap().into_os_string().into_encoded_bytes()
-        }
-        _ => Vec::new(),
-    };
-    File {
-        mode: metadata.mode(),
-        owner: (metadata.uid(), metadata.gid()),
-        device: metadata.rdev(),
-        size: if directory { 0 } else { metadata.size() },
-        mtime: (metadata.mtime(), metadata.mtime_nsec()),
-        links: if directory { 0 } else { metadata.nlink() },
-        contents,
-        xattrs: xattrs(path),
-    }
-}
-
-fn xattrs(path: &Path) -> BTreeMap<CString, Vec<u8>> {
-    let mut list = vec![0; 65536];
-    let length = rustix::fs::llistxattr(path, &mut list[..]).unwrap();
-    let mut found = BTreeMap::new();
-    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0; 65536];
-        let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
-        found.insert(CString::new(name).unwrap(), value[..length].to_vec());
-    }
-    found
-}
-
-/// Panics with the first difference, and not with a million bytes of a file.
-fn assert_same(ours: &BTreeMap<PathBuf, File>, theirs: &BTreeMap<PathBuf, File>) {
-    let names = |tree: &BTreeMap<PathBuf, File>| tree.keys().cloned().collect::<Vec<_>>();
-    for name in names(ours).iter().chain(&names(theirs)) {
-        let (Some(a), Some(b)) = (ours.get(name), theirs.get(name)) else {
-            panic!("{name:?} is in one tree only; ours: {}", ours.contains_key(name));
-        };
-        assert!(a.contents == b.contents, "{name:?} has other contents");
-        let short = |file: &File| {
-            let File { mode, owner, device, size, mtime, links, xattrs, .. } = file;
-            format!("{mode:o} {owner:?} {device} {size} {mtime:?} {links} {xattrs:?}")
-        };
-        assert_eq!(short(a), short(b), "{name:?}");
-    }
-}
-
 #[test]
 fn the_layers_are_what_umoci_unpacks() {
     let Some(cache) = cache() else { return };
     let (dir, images) = store();
     let image = images.load(cache.join("app-oci.tar")).unwrap();
     let layers = image.layers().unwrap();
-    let overlay = overlay(&layers);
-    let ours = tree(&PathBuf::from(format!("/proc/self/fd/{}", overlay.as_raw_fd())));
+    let ours = merged(&layers);
 
     let started = describe(dir.path()).mtime;
     let bundle = dir.path().join("bundle");

@@ -8,12 +8,11 @@ use std::time::Duration;
 use nix::libc;
 
 use super::exit::ExitStatus;
+use super::files::Files;
 use super::prepare::Prepared;
-use super::roots::MountedRoot;
 use super::seat::Seat;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::cgroup::{Group, Usage};
-use crate::image::Lease;
 use crate::process::running::Running;
 use crate::sys::fork;
 use crate::sys::protocol::Exit;
@@ -51,6 +50,8 @@ pub struct Child {
     running: Running,
     stop_signal: i32,
     live: Mutex<Option<Live>>,
+    /// What is kept of it after its end.
+    kept: OnceLock<Files>,
     ended: OnceLock<ExitStatus>,
     /// Whether the host has killed it: then that it was killed says nothing about its memory.
     killed: AtomicBool,
@@ -61,25 +62,31 @@ pub struct Child {
 #[derive(Debug)]
 struct Live {
     group: Group,
-    root: MountedRoot,
+    files: Files,
+    end: AtEnd,
+}
+
+/// What becomes of a container's files at its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AtEnd {
     /// No file descriptor can have left the container.
-    sealed: bool,
-    /// Keeps the image from being removed.
-    lease: Option<Arc<Lease>>,
-    /// Keeps the keeper.
-    seat: Arc<Seat>,
+    pub(super) sealed: bool,
+    /// They are kept as long as the handle.
+    pub(super) keep_files: bool,
 }
 
 impl Live {
-    /// Removes group and root; the usage that the group had counted. What cannot be removed
-    /// now, the next opening of the store sweeps.
-    fn take_apart(self) -> Option<Usage> {
-        let Live { group, root, sealed, lease, seat } = self;
+    /// Removes group and root; the usage that the group had counted, and the files that are kept.
+    /// What cannot be removed now, the next opening of the store sweeps.
+    fn take_apart(self) -> (Option<Usage>, Option<Files>) {
+        let Live { group, files, end } = self;
         let usage = group.usage().ok();
         let _ = group.remove();
-        seat.roots.give_back(root, sealed);
-        drop(lease);
-        usage
+        if end.keep_files {
+            return (usage, Some(files));
+        }
+        files.give_back(end.sealed);
+        (usage, None)
     }
 }
 
@@ -90,14 +97,15 @@ impl Child {
         seat: Arc<Seat>,
         group: Group,
         prepared: Prepared,
-        sealed: bool,
+        end: AtEnd,
         stop_signal: Option<String>,
     ) -> Child {
-        let Prepared { mut root, lease, .. } = prepared;
+        let Prepared { mut root, source, lease, .. } = prepared;
         let mut running = running;
         if running.park_if_scarce() {
             root.forget_mount();
         }
+        let files = Files::new(root, source, lease, seat);
         Child {
             stdin: None,
             stdout: None,
@@ -105,7 +113,8 @@ impl Child {
             id,
             running,
             stop_signal: stop_signal.as_deref().and_then(signal_number).unwrap_or(libc::SIGTERM),
-            live: Mutex::new(Some(Live { group, root, sealed, lease, seat })),
+            live: Mutex::new(Some(Live { group, files, end })),
+            kept: OnceLock::new(),
             ended: OnceLock::new(),
             killed: AtomicBool::new(false),
             host: fork::Process::current(),
@@ -264,14 +273,29 @@ impl Child {
     fn finish(&self, exit: Exit) -> ExitStatus {
         // Held to the end: whoever comes second finds the status, and not that the group is gone.
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let usage = live.take().and_then(Live::take_apart).unwrap_or_default();
+        let usage = self.take_apart(live.take()).unwrap_or_default();
         let killed = self.killed.load(Ordering::Relaxed);
         *self.ended.get_or_init(|| ExitStatus::new(exit, usage, killed))
     }
 
     fn clean_up(&self) {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
-        live.and_then(Live::take_apart);
+        self.take_apart(live);
+    }
+
+    fn take_apart(&self, live: Option<Live>) -> Option<Usage> {
+        let (usage, files) = live?.take_apart();
+        if let Some(files) = files {
+            // Once: there is one `Live`.
+            let _ = self.kept.set(files);
+        }
+        usage
+    }
+
+    /// The container's files, unless they are gone.
+    pub(super) fn current_files(&self) -> Option<Files> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.as_ref().map(|live| &live.files).or(self.kept.get()).cloned()
     }
 
     pub(super) fn check_host(&self, operation: &'static str) -> Result<()> {
@@ -289,6 +313,7 @@ impl Drop for Child {
         if !self.host.is_current() {
             // A forked copy: what is here belongs to the host.
             std::mem::forget(self.live.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            std::mem::forget(self.kept.take());
         } else if alive {
             self.running.discard();
             let _ = self.running.wait(Some(PATIENCE_OF_DROP));

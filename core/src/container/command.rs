@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::fs::FileType;
 
-use super::child::Child;
+use super::child::{AtEnd, Child};
 use super::collect::{Collector, Watched};
 use super::exit::ExitStatus;
 use super::prepare::{self, Compiled, Prepared};
@@ -78,6 +78,7 @@ pub struct Command {
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
     input: Option<Arc<Vec<u8>>>,
+    keep_files: bool,
 }
 
 /// All of a container but its process. Dropped, it is removed, the group last.
@@ -116,6 +117,7 @@ impl Command {
             stdout: None,
             stderr: None,
             input: None,
+            keep_files: false,
         }
     }
 
@@ -297,6 +299,13 @@ impl Command {
         self.spawn()?.wait()
     }
 
+    /// Keeps what the container has written until its [`Child`] is dropped, beyond its end: for
+    /// [`Child::commit`], [`Child::export`] and [`Child::diff`].
+    pub fn keep_files(&mut self, keep: bool) -> &mut Self {
+        self.keep_files = keep;
+        self
+    }
+
     /// Runs the container to its end and collects what it says, in memory.
     ///
     /// # Errors
@@ -383,7 +392,8 @@ impl Command {
         let mut running = seat.keeper.start(&compiled.plan, &inputs, &options)?;
         running.await_exec(&compiled.plan)?;
         let sealed = compiled.binds_nothing() && !stdio.iter().any(is_socket);
-        Ok(Child::new(id, running, Arc::clone(seat), group, prepared, sealed, stop_signal))
+        let end = AtEnd { sealed, keep_files: self.keep_files };
+        Ok(Child::new(id, running, Arc::clone(seat), group, prepared, end, stop_signal))
     }
 
     /// Makes everything but the process.

@@ -8,6 +8,7 @@ mod child;
 mod collect;
 mod command;
 mod exit;
+mod files;
 mod prepare;
 mod root;
 mod roots;

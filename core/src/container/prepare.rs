@@ -26,12 +26,14 @@ pub(super) struct Prepared {
     /// The container's own mount of it.
     pub(super) mount: OwnedFd,
     pub(super) root: MountedRoot,
+    /// What it is made of.
+    pub(super) source: Root,
     pub(super) lease: Option<Arc<Lease>>,
 }
 
 /// Makes `root` ready at `seat`.
-pub(super) fn root(root: &Root, seat: &Seat, id: &str) -> Result<Prepared> {
-    let (layers, lease) = match root {
+pub(super) fn root(source: &Root, seat: &Seat, id: &str) -> Result<Prepared> {
+    let (layers, lease) = match source {
         // Leased before its layers are looked at, so that none is removed in between.
         Root::Image(image) => {
             let lease = seat.lease(image)?;
@@ -41,7 +43,7 @@ pub(super) fn root(root: &Root, seat: &Seat, id: &str) -> Result<Prepared> {
     };
     let mut root =
         seat.roots.take(&seat.keeper, &layers, lease.is_some(), &seat.owned.directory, id)?;
-    Ok(Prepared { mount: root.for_container()?, root, lease })
+    Ok(Prepared { mount: root.for_container()?, root, source: source.clone(), lease })
 }
 
 /// What the image says about how it is run; nothing for a directory.

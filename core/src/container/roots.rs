@@ -116,6 +116,11 @@ impl MountedRoot {
         self.mount.take().ok_or_else(|| failed(Errno::INVAL))
     }
 
+    /// What is written to it.
+    pub(super) fn upper(&self) -> PathBuf {
+        self.workspace.upper()
+    }
+
     /// Gives up being used again, and the file descriptor for it.
     pub(super) fn forget_mount(&mut self) {
         (self.pristine, self.mount) = (None, None);

@@ -1,7 +1,7 @@
-//! Digests, and the readers that compute them while bytes go by.
+//! Digests, and what computes them while bytes go by.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -127,6 +127,37 @@ impl<R: Read> Read for HashReader<R> {
     }
 }
 
+/// Hashes and counts what is written through it.
+pub(crate) struct HashWriter<W> {
+    inner: W,
+    hasher: sha2::Sha256,
+    count: u64,
+}
+
+impl<W: Write> HashWriter<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        HashWriter { inner, hasher: sha2::Sha256::new(), count: 0 }
+    }
+
+    /// The writer underneath, and the digest and number of the bytes written so far.
+    pub(crate) fn finish(self) -> (W, (Digest, u64)) {
+        (self.inner, (Digest(self.hasher.finalize().into()), self.count))
+    }
+}
+
+impl<W: Write> Write for HashWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.count += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,5 +190,8 @@ mod tests {
         let mut reader = HashReader::new(&b"abcdef"[..]);
         io::copy(&mut reader, &mut io::sink()).unwrap();
         assert_eq!(reader.finish().1, (Digest::of(b"abcdef"), 6));
+        let mut writer = HashWriter::new(Vec::new());
+        writer.write_all(b"abcdef").unwrap();
+        assert_eq!(writer.finish(), (b"abcdef".to_vec(), (Digest::of(b"abcdef"), 6)));
     }
 }

@@ -125,6 +125,11 @@ impl Image {
         Ok(self.0.layers.get_or_init(|| layers).clone())
     }
 
+    /// The images of its store.
+    pub(super) fn images(&self) -> &Images {
+        &self.0.images
+    }
+
     /// Its first name, or its id.
     pub(super) fn name(&self) -> String {
         match self.0.references.first() {

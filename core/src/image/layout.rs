@@ -208,13 +208,21 @@ impl Staging<'_> {
         self.layout.path(&self.name)
     }
 
-    /// Copies `input` into a file and hashes it on the way; `subject` names it in errors.
-    pub(super) fn blob(&self, input: impl Read, subject: &str) -> Result<StagedBlob> {
+    /// Creates a file for a blob.
+    pub(super) fn create(&self) -> Result<(PathBuf, File)> {
         let number = self.blobs.get();
         self.blobs.set(number + 1);
         let path = self.path().join(format!("blob-{number}"));
+        match File::create_new(&path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) => Err(Error::os("write", path.display().to_string(), error)),
+        }
+    }
+
+    /// Copies `input` into a file and hashes it on the way; `subject` names it in errors.
+    pub(super) fn blob(&self, input: impl Read, subject: &str) -> Result<StagedBlob> {
+        let (path, mut file) = self.create()?;
         let failed = |error| Error::os("write", path.display().to_string(), error);
-        let mut file = File::create_new(&path).map_err(failed)?;
         let mut input = HashReader::new(input);
         let mut buffer = vec![0; 128 << 10];
         loop {

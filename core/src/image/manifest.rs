@@ -78,6 +78,19 @@ impl Descriptor {
     }
 }
 
+impl Descriptor {
+    /// The same layer for an OCI manifest: docker's media types become OCI's.
+    pub(crate) fn as_oci_layer(&self) -> Self {
+        let media_type = match self.media_type.as_str() {
+            DOCKER_LAYER => OCI_LAYER,
+            DOCKER_LAYER_GZIP => OCI_LAYER_GZIP,
+            DOCKER_LAYER_ZSTD => OCI_LAYER_ZSTD,
+            other => other,
+        };
+        Descriptor { media_type: media_type.to_owned(), ..self.clone() }
+    }
+}
+
 /// The operating system and processor an image is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {

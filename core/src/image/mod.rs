@@ -8,9 +8,11 @@
 //! There is no network here and nothing is run.
 
 mod beside;
+mod commit;
 mod compression;
 mod config;
 mod digest;
+mod export;
 #[cfg(test)]
 mod fixture;
 mod handle;
@@ -23,15 +25,20 @@ mod reference;
 mod save;
 mod store;
 mod tar;
+mod time;
+mod tree;
 mod unpack;
 
+pub use commit::Commit;
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use digest::Digest;
+pub(crate) use export::{diff_trees, export_tree};
 pub use handle::{Image, Lease};
 pub use manifest::{Descriptor, Manifest, Platform};
 pub use reference::Reference;
 pub use save::ArchiveFormat;
 pub use store::{ImageSummary, Images};
+pub use tree::{Change, ChangeKind};
 
 use serde::{Deserialize, Deserializer};
 

@@ -73,7 +73,7 @@ fn foreign(error: Error) -> Error {
 }
 
 /// Writes the manifest of an image that had none.
-pub(super) fn finish(
+pub(in crate::image) fn finish(
     staging: &Staging<'_>,
     manifest: Manifest,
     mut blobs: Vec<StagedBlob>,

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::docker::finish;
-use super::no_image;
+use super::{finish, no_image};
 use crate::image::compression::{Compression, Decoder};
 use crate::image::config::{History, ImageConfig, RootFs};
 use crate::image::digest::{Digest, HashReader};

@@ -8,6 +8,8 @@ mod docker;
 mod import;
 mod oci;
 
+pub(super) use docker::finish;
+
 use std::path::Path;
 
 use super::handle::Image;
@@ -27,7 +29,7 @@ trait Source {
 }
 
 /// An image whose blobs are staged.
-struct Candidate {
+pub(super) struct Candidate {
     manifest: Descriptor,
     config: Descriptor,
     blobs: Vec<StagedBlob>,
@@ -129,7 +131,11 @@ impl Images {
     }
 
     /// Puts staged images into the store.
-    fn publish(&self, staging: &Staging<'_>, candidates: &[Candidate]) -> Result<Vec<Image>> {
+    pub(super) fn publish(
+        &self,
+        staging: &Staging<'_>,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Image>> {
         staging.sync()?;
         let _lock = self.layout.lock_exclusive()?;
         for blob in candidates.iter().flat_map(|candidate| &candidate.blobs) {

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::image::tar::{Entry, Time};
 
 /// The kernel's bound for a list of xattr names and for a value, 64 KiB each.
-const MAX_XATTR: usize = 64 << 10;
+pub(in crate::image) const MAX_XATTR: usize = 64 << 10;
 
 /// Owner, mode, xattrs and time of modification.
 pub(super) struct Attributes {
@@ -105,7 +105,7 @@ impl Attributes {
 ///
 /// Overlayfs obeys its own (redirect, metacopy, opaque), in any namespace that may carry them;
 /// `trusted` is the host's; labels of SELinux are the host's policy.
-fn is_kept(name: &[u8]) -> bool {
+pub(in crate::image) fn is_kept(name: &[u8]) -> bool {
     let overlay = name.windows(9).any(|window| window == b".overlay.");
     !name.is_empty() && !overlay && !name.starts_with(b"trusted.") && name != b"security.selinux"
 }

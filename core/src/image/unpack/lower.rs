@@ -111,7 +111,8 @@ fn probe(root: &OwnedFd, path: &[u8]) -> Outcome<Answer> {
     }
 }
 
-fn is_opaque(dir: &OwnedFd) -> rustix::io::Result<bool> {
+/// Whether it hides the same directory in the layers below.
+pub(in crate::image) fn is_opaque(dir: &OwnedFd) -> rustix::io::Result<bool> {
     let mut value = [0; 8];
     match rustix::fs::fgetxattr(dir, OPAQUE, &mut value[..]) {
         Ok(length) => Ok(&value[..length] == b"y"),

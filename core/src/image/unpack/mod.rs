@@ -24,7 +24,10 @@ use rustix::io::Errno;
 use super::tar::{Archive, Entry, Kind};
 use crate::{Error, ErrorKind, Result};
 use attributes::Attributes;
+pub(super) use attributes::{MAX_XATTR, is_kept};
+pub(super) use lower::is_opaque;
 pub(crate) use lower::{Lowers, open_root};
+pub(super) use tree::is_whiteout;
 use tree::{Dir, Tree};
 
 /// Why an entry could not be unpacked; becomes an [`Error`] in one place, which knows the names.

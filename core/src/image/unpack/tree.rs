@@ -355,7 +355,7 @@ fn copy_contents(from: &OwnedFd, to: &OwnedFd, mut left: u64) -> Outcome<()> {
 }
 
 /// Whether overlayfs takes it for a whiteout.
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
+pub(in crate::image) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 

@@ -1,0 +1,1 @@
+//! Trees as layers: written, unpacked again and compared, and seen by overlayfs itself.

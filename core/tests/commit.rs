@@ -1,0 +1,343 @@
+//! What is written through an overlay, committed, exported, squashed and compared: the kernel's own
+//! overlay and umoci are the judges.
+
+mod trees;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustix::fs::{CWD, FileType, Mode, XattrFlags};
+use skep::ErrorKind;
+use skep::image::{ArchiveFormat, ChangeKind, Commit, Image, Images, RunConfig};
+use trees::{File, assert_same, describe, merged, overlay, path_of, tree};
+
+/// cap_net_raw=ep.
+const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: overlays need root");
+    }
+    root
+}
+
+/// A store with an image of two layers, and a container's directories.
+struct Bench {
+    dir: tempfile::TempDir,
+    base: Image,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        for name in ["store", "upper", "work", "first", "second"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let first = dir.path().join("first");
+        write(&first, "etc/passwd", "root");
+        write(&first, "etc/issue", "Debian");
+        write(&first, "usr/share/doc/a/copyright", "free");
+        write(&first, "usr/share/doc/b/copyright", "free");
+        write(&first, "usr/bin/tool", "binary");
+        fs::hard_link(first.join("usr/bin/tool"), first.join("usr/bin/alias")).unwrap();
+        symlink("usr/bin", first.join("bin")).unwrap();
+        write(&first, "var/cache/x", "cached");
+        fs::set_permissions(first.join("var"), fs::Permissions::from_mode(0o750)).unwrap();
+        let images = Images::open(&dir.path().join("store")).unwrap();
+        let base = images.import(archive(&dir, &first), Some("base:1")).unwrap();
+        let second = dir.path().join("second");
+        write(&second, "etc/motd", "hello");
+        write(&second, "opt/app/main", "program");
+        let commit = Commit::new().reference("base:2").time(UNIX_EPOCH);
+        let base = base.commit(&second, &commit).unwrap();
+        Bench { dir, base }
+    }
+
+    fn images(&self) -> Images {
+        Images::open(&self.path("store")).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn upper(&self) -> PathBuf {
+        self.path("upper")
+    }
+
+    /// The container's root.
+    fn root(&self) -> OwnedFd {
+        let (upper, work) = (self.upper(), self.path("work"));
+        overlay(&self.base.layers().unwrap(), Some((&upper, &work)))
+    }
+}
+
+/// What GNU tar makes of a directory.
+fn archive(dir: &tempfile::TempDir, tree: &Path) -> PathBuf {
+    let path = dir.path().join("archive.tar");
+    run(Command::new("tar").arg("-C").arg(tree).arg("-cf").arg(&path).arg("."));
+    path
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn write(root: &Path, name: &str, content: &str) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// Everything that a container may do to its files.
+fn change(root: &Path) {
+    write(root, "etc/passwd", "root and others");
+    fs::remove_file(root.join("etc/issue")).unwrap();
+    fs::remove_dir_all(root.join("usr/share/doc/a")).unwrap();
+    // Opaque, with other contents.
+    fs::remove_dir_all(root.join("usr/share/doc/b")).unwrap();
+    write(root, "usr/share/doc/b/new", "new");
+    // A directory in the place of a file, and the other way round.
+    fs::remove_file(root.join("opt/app/main")).unwrap();
+    write(root, "opt/app/main/inner", "inner");
+    fs::remove_dir_all(root.join("var/cache")).unwrap();
+    write(root, "var/cache", "a file");
+    // One of two links is written to.
+    write(root, "usr/bin/alias", "changed");
+    write(root, "new/f", "x");
+    fs::hard_link(root.join("new/f"), root.join("new/g")).unwrap();
+    symlink("../../outside", root.join("new/link")).unwrap();
+    fs::set_permissions(root.join("new/f"), fs::Permissions::from_mode(0o6711)).unwrap();
+    chown(root.join("new/g"), Some(3_000_000), Some(33)).unwrap();
+    rustix::fs::setxattr(
+        root.join("new/f"),
+        "security.capability",
+        CAPABILITY,
+        XattrFlags::empty(),
+    )
+    .unwrap();
+    rustix::fs::setxattr(root.join("new"), "user.note", b"a=b\n\0", XattrFlags::empty()).unwrap();
+    let node = |name: &str, kind: FileType, device: u64| {
+        rustix::fs::mknodat(CWD, root.join(name), kind, Mode::RUSR, device).unwrap();
+    };
+    node("new/fifo", FileType::Fifo, 0);
+    node("new/null", FileType::CharacterDevice, rustix::fs::makedev(1, 3));
+    node("new/socket", FileType::Socket, 0);
+    let long = "d".repeat(120);
+    write(root, &format!("new/{long}/{long}/file"), "deep");
+    write(root, "new/schön", "not ASCII");
+    fs::write(root.join("new").join(OsStr::from_bytes(b"\xff\xfe")), "not UTF-8").unwrap();
+    symlink("t".repeat(300), root.join("new/long-link")).unwrap();
+    fs::File::create(root.join("new/sparse")).unwrap().set_len(3 << 20).unwrap();
+    let old = fs::File::options().write(true).open(root.join("new/g")).unwrap();
+    old.set_modified(UNIX_EPOCH - Duration::from_millis(1500)).unwrap();
+    fs::set_permissions(root, fs::Permissions::from_mode(0o711)).unwrap();
+}
+
+/// What an archive can have of a tree.
+fn without_sockets(mut tree: BTreeMap<PathBuf, File>) -> BTreeMap<PathBuf, File> {
+    tree.retain(|_, file| file.mode & 0o170_000 != 0o140_000);
+    tree
+}
+
+/// The same without overlayfs, which counts a lower file's names, hidden ones too.
+fn without_hidden_names(mut tree: BTreeMap<PathBuf, File>) -> BTreeMap<PathBuf, File> {
+    let tool = tree.get_mut(Path::new("usr/bin/tool")).unwrap();
+    assert_eq!(tool.links, 2);
+    tool.links = 1;
+    tree
+}
+
+#[test]
+fn a_committed_layer_shows_what_the_container_saw() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let root = bench.root();
+    change(&path_of(&root));
+    let seen = without_sockets(tree(&path_of(&root)));
+    let image = bench.base.commit(bench.upper(), &Commit::new().reference("app:1")).unwrap();
+    assert_eq!(image.references()[0].to_string(), "docker.io/library/app:1");
+    assert_eq!(image.manifest().layers.len(), 3);
+    assert_same(&merged(&image.layers().unwrap()), &seen);
+    assert_eq!(seen[Path::new("new/f")].xattrs.len(), 1);
+    assert!(!seen.contains_key(Path::new("usr/share/doc/b/copyright")));
+
+    let seen = without_hidden_names(seen);
+    let squashed = image.squash(&Commit::new().reference("flat:1")).unwrap();
+    assert_eq!(squashed.manifest().layers.len(), 1);
+    assert_same(&tree(&squashed.layers().unwrap()[0]), &seen);
+    assert_eq!(squashed.diff(&image).unwrap(), []);
+
+    let exported = bench.path("exported.tar");
+    image.export(&exported).unwrap();
+    let imported = bench.images().import(&exported, None).unwrap();
+    assert_same(&tree(&imported.layers().unwrap()[0]), &seen);
+    // GNU tar is the judge of the archive itself.
+    let extracted = bench.path("extracted");
+    fs::create_dir(&extracted).unwrap();
+    let gnu = ["--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf"];
+    run(Command::new("tar").arg("-C").arg(&extracted).args(gnu).arg(&exported));
+    assert_same(&tree(&extracted), &seen);
+}
+
+#[test]
+fn umoci_unpacks_what_is_committed_and_saved() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let root = bench.root();
+    change(&path_of(&root));
+    let seen = without_hidden_names(without_sockets(tree(&path_of(&root))));
+    bench.base.commit(bench.upper(), &Commit::new().reference("localhost/app:1")).unwrap();
+    let saved = bench.path("saved.tar");
+    bench.images().save(&["localhost/app:1"], &saved, ArchiveFormat::Oci).unwrap();
+    let layout = bench.path("layout");
+    fs::create_dir(&layout).unwrap();
+    run(Command::new("tar").arg("-C").arg(&layout).arg("-xf").arg(&saved));
+    let bundle = bench.path("bundle");
+    let image = format!("{}:localhost/app:1", layout.display());
+    let umoci = Command::new("umoci").args(["unpack", "--image", &image]).arg(&bundle).output();
+    let Ok(umoci) = umoci else {
+        assert!(std::env::var_os("SKEP_FORBID_SKIPS").is_none(), "umoci is missing");
+        return eprintln!("skipped: umoci is missing");
+    };
+    assert!(umoci.status.success(), "{}", String::from_utf8_lossy(&umoci.stderr));
+    let mut theirs = tree(&bundle.join("rootfs"));
+    // umoci 0.4.7 takes the date away again from the parents of what it makes later.
+    for (name, theirs) in theirs.iter_mut().filter(|(_, file)| file.mode & 0o170_000 == 0o040_000) {
+        theirs.mtime = seen[name].mtime;
+    }
+    assert_same(&theirs, &seen);
+}
+
+#[test]
+fn changes_are_told_by_path() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let root = bench.root();
+    change(&path_of(&root));
+    let image = bench.base.commit(bench.upper(), &Commit::new()).unwrap();
+    let changes = image.diff(&bench.base).unwrap();
+    let of = |kind: ChangeKind| {
+        let paths = changes.iter().filter(|change| change.kind == kind);
+        paths.map(|change| change.path.to_str().unwrap_or("?").to_owned()).collect::<Vec<_>>()
+    };
+    let expected = ["/", "/etc/passwd", "/opt/app/main", "/usr/bin/alias", "/var/cache"];
+    assert_eq!(of(ChangeKind::Changed), expected);
+    let expected = ["/etc/issue", "/usr/share/doc/a", "/usr/share/doc/b/copyright"];
+    assert_eq!(of(ChangeKind::Deleted), expected);
+    let long = "d".repeat(120);
+    let added = of(ChangeKind::Added);
+    for name in ["/new", "/new/f", "/new/null", "/opt/app/main/inner", "/usr/share/doc/b/new", "?"]
+    {
+        assert!(added.iter().any(|path| path == name), "{name} of {added:?}");
+    }
+    assert!(added.contains(&format!("/new/{long}/{long}/file")));
+    assert_eq!(added.len(), 15);
+    let back = bench.base.diff(&image).unwrap();
+    assert_eq!(back.iter().filter(|change| change.kind == ChangeKind::Changed).count(), 5);
+    assert!(back.iter().any(|c| c.path == Path::new("/usr/share/doc/a/copyright")));
+    assert_eq!(bench.base.diff(&bench.base).unwrap(), []);
+}
+
+#[test]
+fn the_same_tree_is_the_same_image_at_a_fixed_time() {
+    if !is_root() {
+        return;
+    }
+    let commit = Commit::new().time(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    let ids: Vec<_> = (0..2)
+        .map(|_| {
+            let bench = Bench::new();
+            let base = bench.base.squash(&commit).unwrap();
+            let root = bench.root();
+            change(&path_of(&root));
+            let image = base.commit(bench.upper(), &commit).unwrap();
+            let file = describe(&image.layers().unwrap()[1].join("new/f"));
+            assert_eq!(file.mtime, (1_700_000_000, 0));
+            assert_eq!(image.config().created.as_deref(), Some("2023-11-14T22:13:20Z"));
+            (*base.id(), *image.id(), *image.digest())
+        })
+        .collect();
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn what_changed_nothing_adds_no_layer() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    drop(bench.root());
+    let config = RunConfig { cmd: Some(vec!["/bin/tool".into()]), ..RunConfig::default() };
+    let commit = Commit::new().config(config).author("me").comment("why").created_by("tool");
+    let image = bench.base.commit(bench.upper(), &commit).unwrap();
+    assert_eq!(image.manifest().layers, bench.base.manifest().layers);
+    assert_eq!(image.config().config.cmd.as_deref().unwrap(), ["/bin/tool"]);
+    let last = image.config().history.last().unwrap();
+    assert!(last.empty_layer);
+    assert_eq!(last.comment.as_deref(), Some("why"));
+    assert_eq!(image.config().author.as_deref(), Some("me"));
+    assert_ne!(image.id(), bench.base.id());
+}
+
+#[test]
+fn what_a_layer_cannot_hold_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let refused = |make: &dyn Fn(&Path)| {
+        let bench = Bench::new();
+        make(&bench.upper());
+        let before = bench.images().list().unwrap();
+        let error = bench.base.commit(bench.upper(), &Commit::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(bench.images().list().unwrap(), before);
+        assert_eq!(fs::read_dir(bench.path("store/staging")).unwrap().count(), 0);
+        error.to_string()
+    };
+    let message = refused(&|upper| write(upper, "etc/.wh.passwd", ""));
+    assert!(message.contains("/etc/.wh.passwd"), "{message}");
+    refused(&|upper| fs::create_dir_all(upper.join("d/".repeat(257))).unwrap());
+    let message = refused(&|upper| {
+        fs::create_dir(upper.join("renamed")).unwrap();
+        let flags = XattrFlags::empty();
+        rustix::fs::setxattr(upper.join("renamed"), "trusted.overlay.redirect", b"x", flags)
+            .unwrap();
+    });
+    assert!(message.contains("redirect_dir"), "{message}");
+    // As deep as it goes.
+    let bench = Bench::new();
+    fs::create_dir_all(bench.upper().join("d/".repeat(256))).unwrap();
+    let image = bench.base.commit(bench.upper(), &Commit::new()).unwrap();
+    image.layers().unwrap();
+}
+
+#[test]
+fn an_image_that_is_gone_or_has_no_name_is_told() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let bad = Commit::new().reference("Bad");
+    let error = bench.base.commit(bench.upper(), &bad).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    bench.images().remove("base:2").unwrap();
+    let error = bench.base.commit(bench.upper(), &Commit::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
