@@ -1,5 +1,6 @@
 //! Containers on the real kernel, with the host's own root.
 
+mod commit;
 mod full_disk;
 mod images;
 mod isolation;

@@ -262,3 +262,37 @@ fn explain(path: &[u8], errno: Errno) -> Error {
 fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
     if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::tar::Archive;
+
+    #[test]
+    fn a_file_that_is_cut_off_while_it_is_read_is_filled_with_zeros() {
+        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "abc").unwrap();
+        let file = OwnedFd::from(std::fs::File::open(&path).unwrap());
+        let mut stat = rustix::fs::fstat(&file).unwrap();
+        stat.st_size = 200_000;
+        let failed = |error| Error::os("write", "memory", error);
+        let mut capture = Capture {
+            tar: Writer::new(Vec::new()),
+            marks: true,
+            time: None,
+            failed: &failed,
+            links: HashMap::new(),
+            buffer: vec![1; 64 << 10],
+            entries: 0,
+        };
+        capture.regular(&file, &stat, b"f".to_vec()).unwrap();
+        let bytes = capture.tar.finish().unwrap();
+        let mut archive = Archive::new(&*bytes, "a layer");
+        assert_eq!(archive.next().unwrap().unwrap().size, 200_000);
+        let mut content = Vec::new();
+        archive.copy(200_000, |piece| Ok::<_, Error>(content.extend_from_slice(piece))).unwrap();
+        assert!(content.starts_with(b"abc\0"));
+        assert!(content[3..].iter().all(|byte| *byte == 0));
+    }
+}
