@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use super::config::ImageConfig;
+use super::config::{History, ImageConfig};
 use super::digest::Digest;
 use super::lock::Lock;
-use super::manifest::Manifest;
+use super::manifest::{Descriptor, Manifest};
 use super::reference::Reference;
 use super::store::Images;
 use crate::{Error, ErrorKind, Result};
@@ -65,6 +65,23 @@ impl Image {
     /// Bytes of its blobs in the store; blobs may be shared with other images.
     pub fn size(&self) -> u64 {
         self.0.manifest.size()
+    }
+
+    /// How it came to be, bottom first: each line of its history with the layer that it made. Layers
+    /// that its history does not tell of come first, with empty lines.
+    pub fn history(&self) -> Vec<Step> {
+        let config = self.config();
+        let told = config.history.iter().filter(|line| !line.empty_layer).count();
+        let mut layers = self.manifest().layers.iter();
+        let untold = layers.len().saturating_sub(told);
+        let step = |history: History, layer| Step { history, layer };
+        let first = layers.by_ref().take(untold).cloned().map(Some);
+        let mut steps: Vec<Step> = first.map(|layer| step(History::default(), layer)).collect();
+        for line in &config.history {
+            let layer = if line.empty_layer { None } else { layers.next().cloned() };
+            steps.push(step(line.clone(), layer));
+        }
+        steps
     }
 
     /// All of it as one JSON object: `id`, `digest`, `references`, `size`, and as the image has them
@@ -137,6 +154,15 @@ impl Image {
             None => self.id().to_string(),
         }
     }
+}
+
+/// One step of how an image came to be; see [`Image::history`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was done, when and by whom.
+    pub history: History,
+    /// The layer that it made, if it made one.
+    pub layer: Option<Descriptor>,
 }
 
 /// Keeps an image in its store while it exists; see [`Image::lease`].

@@ -134,10 +134,10 @@ impl Layout {
         Ok(Staging { layout: self, name, _lock: lock, blobs: std::cell::Cell::new(0) })
     }
 
-    /// Removes the staging directories of dead owners; whether there were any. The caller holds
-    /// the exclusive lock.
-    pub(super) fn sweep_staging(&self) -> Result<bool> {
-        let mut swept = false;
+    /// The staging directories of dead owners, with their locks. The caller holds the exclusive
+    /// lock.
+    pub(super) fn dead_staging(&self) -> Result<Vec<(String, Lock)>> {
+        let mut dead = Vec::new();
         for name in self.names("staging")? {
             let path = self.path("staging").join(&name);
             let file = match File::open(&path) {
@@ -147,12 +147,9 @@ impl Layout {
                     return Err(Error::os("open", path.display().to_string(), error));
                 }
             };
-            if let Some(_dead) = Lock::try_on(file, &path)? {
-                self.remove(&format!("staging/{name}"))?;
-                swept = true;
-            }
+            dead.extend(Lock::try_on(file, &path)?.map(|lock| (format!("staging/{name}"), lock)));
         }
-        Ok(swept)
+        Ok(dead)
     }
 
     /// Whether a staging directory exists, of whomever.

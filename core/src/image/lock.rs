@@ -55,6 +55,32 @@ impl Lock {
     }
 }
 
+/// The processes that hold a lock on `path`, as far as the kernel tells: those of other pid
+/// namespaces it does not, and file systems with several devices (btrfs) it calls by other names.
+///
+/// Source: proc_locks(5)
+pub(super) fn holders(path: &Path) -> Vec<u32> {
+    let (Ok(file), Ok(locks)) = (rustix::fs::stat(path), std::fs::read_to_string("/proc/locks"))
+    else {
+        return Vec::new();
+    };
+    let (major, minor) = (rustix::fs::major(file.st_dev), rustix::fs::minor(file.st_dev));
+    let wanted = format!("{major:02x}:{minor:02x}:{}", file.st_ino);
+    let mut holders: Vec<u32> = locks.lines().filter_map(|line| holder(line, &wanted)).collect();
+    holders.sort_unstable();
+    holders.dedup();
+    holders
+}
+
+/// Who holds the flock(2) of one line, if it is on the file called `wanted`. A line with an arrow is
+/// of one who waits.
+fn holder(line: &str, wanted: &str) -> Option<u32> {
+    let mut fields = line.split_whitespace().skip(1);
+    let kind = fields.next()?;
+    let pid = fields.nth(2)?.parse().ok().filter(|pid| *pid > 0);
+    pid.filter(|_| kind == "FLOCK" && fields.next() == Some(wanted))
+}
+
 fn open(path: &Path) -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     file.map_err(|error| Error::os("open lock file", path.display().to_string(), error))
@@ -66,5 +92,38 @@ fn flock(file: impl AsFd, operation: FlockOperation) -> rustix::io::Result<()> {
             Err(Errno::INTR) => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_are_told_from_those_who_wait() {
+        let wanted = "fe:00:1027";
+        for (line, expected) in [
+            ("1: FLOCK  ADVISORY  READ 17306 fe:00:1027 0 EOF", Some(17306)),
+            ("12: FLOCK  ADVISORY  WRITE 3 fe:00:1027 0 EOF", Some(3)),
+            ("1: -> FLOCK  ADVISORY  WRITE 4 fe:00:1027 0 EOF", None),
+            ("1: FLOCK  ADVISORY  READ 17306 fe:00:10272 0 EOF", None),
+            ("1: POSIX  ADVISORY  READ 17306 fe:00:1027 0 EOF", None),
+            ("1: FLOCK  ADVISORY  READ 0 fe:00:1027 0 EOF", None),
+            ("", None),
+        ] {
+            assert_eq!(holder(line, wanted), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_a_holder() {
+        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let locks = (Lock::shared(&path).unwrap(), Lock::shared(&path).unwrap());
+        let holders_now = holders(&path);
+        // Nobody, where the file system calls its device otherwise.
+        assert!(holders_now.is_empty() || holders_now == [std::process::id()], "{holders_now:?}");
+        drop(locks);
+        assert!(holders(&path).is_empty());
     }
 }

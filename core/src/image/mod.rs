@@ -15,6 +15,7 @@ mod digest;
 mod export;
 #[cfg(test)]
 mod fixture;
+mod garbage;
 mod handle;
 mod layers;
 mod layout;
@@ -28,17 +29,20 @@ mod tar;
 mod time;
 mod tree;
 mod unpack;
+mod usage;
 
 pub use commit::Commit;
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use digest::Digest;
 pub(crate) use export::{diff_trees, export_tree};
-pub use handle::{Image, Lease};
+pub use garbage::{Prune, Pruned};
+pub use handle::{Image, Lease, Step};
 pub use manifest::{Descriptor, Manifest, Platform};
 pub use reference::Reference;
 pub use save::ArchiveFormat;
 pub use store::{ImageSummary, Images};
 pub use tree::{Change, ChangeKind};
+pub use usage::{DiskUsage, ImageUsage};
 
 use serde::{Deserialize, Deserializer};
 

@@ -1,15 +1,13 @@
-//! The images of a store: found by name or id, listed, tagged, removed.
+//! The images of a store: found by name or id, listed, tagged.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::config::ImageConfig;
 use super::digest::Digest;
 use super::handle::Image;
-use super::layout::{Layout, Staging, blob_name};
-use super::lock::Lock;
+use super::layout::Layout;
 use super::manifest::{Descriptor, Index, Manifest, REF_NAME, resolve};
 use super::reference::Reference;
 use crate::{Error, ErrorKind, Result};
@@ -62,7 +60,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// The image's id.
-    fn id(&self) -> Option<Digest> {
+    pub(super) fn id(&self) -> Option<Digest> {
         self.resolved.as_ref().map(|(_, manifest)| manifest.config.digest)
     }
 
@@ -83,10 +81,7 @@ impl Images {
         let layout = Arc::new(Layout::open(store_root)?);
         let images = Images { layout, manifests: Arc::default() };
         if images.layout.has_staging()? {
-            let _lock = images.layout.lock_exclusive()?;
-            if images.layout.sweep_staging()? {
-                images.sweep_unreachable()?;
-            }
+            images.sweep()?;
         }
         Ok(images)
     }
@@ -139,58 +134,6 @@ impl Images {
         self.layout.write_index(&index)
     }
 
-    /// Removes a name and, if it was the image's last, the image with all blobs and layers that no
-    /// other image uses. An id removes the image with all its names.
-    ///
-    /// # Errors
-    /// `NotFound`; `InUse` while a [`Lease`](super::Lease) on the image is held, and then nothing
-    /// was removed.
-    pub fn remove(&self, name: &str) -> Result<()> {
-        // Its owner's death makes the next `open` sweep what this leaves half done.
-        let staging = self.layout.stage()?;
-        let _lock = self.layout.lock_exclusive()?;
-        let mut index = self.layout.index()?;
-        let entries = self.entries(&index);
-        let chosen = choose(&entries, name)?;
-        let id = entries[chosen].id();
-        let by_name = has_name(&entries[chosen], name);
-        let keeps = |i: usize| if by_name { i != chosen } else { entries[i].id() != id };
-        let before = self.reachable(&index);
-        let mut at = 0..;
-        index.manifests.retain(|_| at.next().is_none_or(keeps));
-        let gone = id.filter(|_| !(0..entries.len()).any(|i| keeps(i) && entries[i].id() == id));
-        // Held until the image is gone: who waits for a lease then finds that out.
-        let _unused = gone.map(|id| self.lock_unused(&id, name)).transpose()?;
-        self.layout.write_index(&index)?;
-        self.remove_files(&staging, &before.without(&self.reachable(&index)))?;
-        gone.map_or(Ok(()), |id| self.layout.remove(&format!("locks/{}", id.hex())))
-    }
-
-    fn lock_unused(&self, id: &Digest, name: &str) -> Result<Lock> {
-        Lock::try_exclusive(&self.layout.lease_path(id))?.ok_or_else(|| {
-            Error::new(ErrorKind::InUse, "remove image", name)
-                .cause("a container uses it")
-                .fix("remove the container first")
-        })
-    }
-
-    fn remove_files(&self, staging: &Staging<'_>, doomed: &Reachable) -> Result<()> {
-        for digest in &doomed.blobs {
-            self.layout.remove(&blob_name(digest))?;
-        }
-        for chain_id in &doomed.layers {
-            // Renamed here, removed when the locks are released: a layer is large.
-            let from = self.layout.layer_path(chain_id);
-            match std::fs::rename(&from, staging.path().join(chain_id.hex())) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::os("remove layer", from.display().to_string(), error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     /// The index's descriptors followed to their manifests, in the same order.
     pub(super) fn entries(&self, index: &Index) -> Vec<Entry> {
         let entry = |top: &Descriptor| Entry {
@@ -226,59 +169,6 @@ impl Images {
             }
         }
         Ok(Image::new(self.clone(), descriptor.digest, manifest, config, references))
-    }
-
-    /// Removes blobs, layers and leases that no image in the index needs. The caller holds the
-    /// exclusive lock.
-    fn sweep_unreachable(&self) -> Result<()> {
-        let kept = self.reachable(&self.layout.index()?);
-        let sweep = |directory: &str, kept: &HashSet<Digest>| {
-            for name in self.layout.names(directory)? {
-                // Other names than skep's own are not skep's to touch.
-                if Digest::from_hex(&name).is_some_and(|digest| !kept.contains(&digest)) {
-                    self.layout.remove(&format!("{directory}/{name}"))?;
-                }
-            }
-            Ok(())
-        };
-        sweep("images/blobs/sha256", &kept.blobs)?;
-        sweep("layers", &kept.layers)?;
-        sweep("locks", &kept.blobs)
-    }
-
-    /// What the index leads to; where something is damaged, as far as it can be followed.
-    fn reachable(&self, index: &Index) -> Reachable {
-        let mut kept = Reachable::default();
-        for top in &index.manifests {
-            let document = |d: &Descriptor| {
-                kept.blobs.insert(d.digest);
-                self.layout.document(d)
-            };
-            let Ok((_, _, manifest)) = resolve(top, document) else { continue };
-            kept.blobs.insert(manifest.config.digest);
-            kept.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
-            let Ok(bytes) = self.layout.document(&manifest.config) else { continue };
-            if let Ok(config) = ImageConfig::parse(&bytes, &manifest, "config") {
-                kept.layers.extend(config.chain_ids());
-            }
-        }
-        kept
-    }
-}
-
-/// Blobs and layers, by digest and by chain id.
-#[derive(Default)]
-struct Reachable {
-    blobs: HashSet<Digest>,
-    layers: HashSet<Digest>,
-}
-
-impl Reachable {
-    fn without(&self, kept: &Reachable) -> Reachable {
-        Reachable {
-            blobs: self.blobs.difference(&kept.blobs).copied().collect(),
-            layers: self.layers.difference(&kept.layers).copied().collect(),
-        }
     }
 }
 

@@ -88,7 +88,7 @@ impl Diff {
     ) -> Result<()> {
         let name = was.or(is).map(|(_, found)| &*found.name).unwrap_or_default();
         let path = [parent, b"/", name].concat();
-        let failed = |errno| unreadable(&path[1..], errno);
+        let failed = |errno| unreadable(&path, errno);
         let Some(is) = is else {
             self.push(&path, ChangeKind::Deleted);
             return Ok(());
@@ -112,9 +112,7 @@ impl Diff {
             }
         }
         match after {
-            Some(after) => {
-                self.directories(before.as_ref(), &after, &path, deeper(&path[1..], depth)?)
-            }
+            Some(after) => self.directories(before.as_ref(), &after, &path, deeper(&path, depth)?),
             None => Ok(()),
         }
     }

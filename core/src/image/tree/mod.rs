@@ -11,11 +11,13 @@
 mod capture;
 mod diff;
 mod merged;
+mod size;
 
 pub(super) use capture::{Form, Likeness, capture};
 pub(super) use diff::diff;
 pub use diff::{Change, ChangeKind};
 pub(super) use merged::Directory;
+pub(super) use size::disk_usage;
 
 use rustix::io::Errno;
 
@@ -34,7 +36,9 @@ fn unsupported(path: &[u8], cause: &'static str) -> Error {
     Error::new(ErrorKind::Unsupported, "archive", shown(path)).cause(cause)
 }
 
+/// A path within the tree, which may begin with its slash.
 fn shown(path: &[u8]) -> String {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
     format!("{:?}", format!("/{}", String::from_utf8_lossy(path)))
 }
 
