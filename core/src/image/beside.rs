@@ -1,7 +1,8 @@
 //! A file outside the store that is there when it is complete, and not before.
 //!
 //! It is written without a name where the file system can (O_TMPFILE): then not even SIGKILL
-//! leaves anything. Elsewhere it is written beside its place, as `.skep-<random>`.
+//! leaves anything, but in the instant in which it takes another's place. Elsewhere it is written
+//! beside its place, as `.skep-<random>`.
 
 use std::fs::File;
 use std::io;
