@@ -37,7 +37,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        // On a tmpfs, if there is one: nothing here is about disks, which are busy.
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("skep");
+        let dir = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir()).unwrap();
         for name in ["store", "upper", "work", "first", "second"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
@@ -340,4 +343,116 @@ fn an_image_that_is_gone_or_has_no_name_is_told() {
     bench.images().remove("base:2").unwrap();
     let error = bench.base.commit(bench.upper(), &Commit::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// A generator of numbers, the same ones each time (Knuth's MMIX).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Something that a container might do, at one of few names, so that much meets.
+fn change_at_random(root: &Path, random: &mut Random) {
+    let depth = 1 + random.below(3);
+    let name: PathBuf = (0..depth).map(|_| ["a", "b", "c"][random.below(3) as usize]).collect();
+    let path = root.join(&name);
+    let other = root.join(["a", "b", "c"][random.below(3) as usize]);
+    // What fails (a parent that is a file) is not done.
+    let _ = match random.below(8) {
+        0 => fs::create_dir_all(&path),
+        1 => fs::write(&path, name.as_os_str().as_bytes()),
+        2 => fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)),
+        3 => symlink("b", &path),
+        4 => fs::hard_link(&other, &path),
+        5 => {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700 + random.below(64) as u32))
+        }
+        6 => fs::rename(&path, &other),
+        _ => fs::remove_dir_all(&path).and_then(|()| fs::create_dir(&path)),
+    };
+}
+
+#[test]
+fn layers_merge_as_overlayfs_merges_them() {
+    if !is_root() {
+        return;
+    }
+    for seed in 0..30 {
+        let bench = Bench::new();
+        let mut random = Random(seed);
+        let mut image = bench.base.clone();
+        for layer in 0..4 {
+            let (upper, work) =
+                (bench.path(&format!("u{layer}")), bench.path(&format!("w{layer}")));
+            fs::create_dir(&upper).unwrap();
+            fs::create_dir(&work).unwrap();
+            let before = image.clone();
+            let root = overlay(&before.layers().unwrap(), Some((&upper, &work)));
+            for _ in 0..12 {
+                change_at_random(&path_of(&root), &mut random);
+            }
+            let seen = tree(&path_of(&root));
+            drop(root);
+            image = before.commit(&upper, &Commit::new()).unwrap();
+            let mut ours = merged(&image.layers().unwrap());
+            if image.manifest().layers.len() == before.manifest().layers.len() {
+                // Nothing was left of it but the directory's date.
+                ours.get_mut(Path::new("")).unwrap().mtime = seen[Path::new("")].mtime;
+            }
+            assert_same(&ours, &seen);
+            assert_is_diff(
+                &merged(&before.layers().unwrap()),
+                &ours,
+                &image.diff(&before).unwrap(),
+            );
+        }
+        let mut kernel = merged(&image.layers().unwrap());
+        let flat = image.squash(&Commit::new()).unwrap();
+        let mut flat = tree(&flat.layers().unwrap()[0]);
+        for file in kernel.values_mut().chain(flat.values_mut()) {
+            // Overlayfs counts the names that are hidden.
+            file.links = 0;
+        }
+        assert_same(&flat, &kernel);
+    }
+}
+
+/// Asserts that `changes` are what is other in `new` than in `old`.
+fn assert_is_diff(
+    old: &BTreeMap<PathBuf, File>,
+    new: &BTreeMap<PathBuf, File>,
+    changes: &[skep::image::Change],
+) {
+    let mut expected = Vec::new();
+    let absolute = |name: &Path| Path::new("/").join(name);
+    for (name, file) in new {
+        let is_directory = file.mode & 0o170_000 == 0o040_000;
+        match old.get(name) {
+            None => expected.push((absolute(name), ChangeKind::Added)),
+            Some(was) => {
+                let dated = (was.mtime == file.mtime) || is_directory;
+                let same = (was.mode, was.owner, was.size, &was.contents, &was.xattrs)
+                    == (file.mode, file.owner, file.size, &file.contents, &file.xattrs);
+                if !same || !dated {
+                    expected.push((absolute(name), ChangeKind::Changed));
+                }
+            }
+        }
+    }
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        // Only the topmost of what is gone, unless a file took its place.
+        let parent = new.get(name.parent().unwrap());
+        if parent.is_some_and(|parent| parent.mode & 0o170_000 == 0o040_000) {
+            expected.push((absolute(name), ChangeKind::Deleted));
+        }
+    }
+    expected.sort();
+    let mut found: Vec<_> = changes.iter().map(|c| (c.path.clone(), c.kind)).collect();
+    found.sort();
+    assert_eq!(found, expected);
 }
