@@ -14,7 +14,7 @@ use super::load::finish;
 use super::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST};
 use super::store::taggable;
 use super::time::{rfc3339, since_epoch};
-use super::tree::{Directory, Form, Likeness, capture};
+use super::tree::{Directory, Form, Likeness, Style, capture};
 use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
@@ -34,6 +34,7 @@ pub struct Commit {
     comment: Option<String>,
     created_by: Option<String>,
     time: Option<SystemTime>,
+    max_size: Option<u64>,
 }
 
 impl Commit {
@@ -79,6 +80,13 @@ impl Commit {
         self
     }
 
+    /// The most bytes that the files of the new layer may have in all, holes included: a hostile
+    /// container can have a file of any size without having written it. Without, any number.
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = Some(bytes);
+        self
+    }
+
     fn history(&self, empty_layer: bool) -> History {
         History {
             created: Some(self.created()),
@@ -112,7 +120,7 @@ impl Image {
     /// `InvalidInput` for a bad reference; `NotFound` if the image was removed; `Unsupported` for
     /// what a layer cannot hold (a name that begins with `.wh.`, more than 256 directories deep)
     /// or if overlayfs kept contents elsewhere (`redirect_dir`); `ResourceExhausted` on a full
-    /// disk. The store is as before then.
+    /// disk, or above the commit's limit. The store is as before then.
     ///
     /// Source: <https://github.com/opencontainers/image-spec/blob/main/layer.md>
     pub fn commit(&self, upper: impl AsRef<Path>, commit: &Commit) -> Result<Image> {
@@ -207,8 +215,12 @@ impl Image {
         let failed = |error: io::Error| Error::os("write", path.display().to_string(), error);
         // Fast: most such layers never leave this machine. It bears no date.
         let gzip = GzEncoder::new(HashWriter::new(&file), flate2::Compression::fast());
-        let time = commit.time.map(since_epoch);
-        let (tar, entries) = capture(root, form, time, HashWriter::new(gzip), &failed)?;
+        let style = Style {
+            form,
+            time: commit.time.map(since_epoch),
+            max_size: commit.max_size.unwrap_or(u64::MAX),
+        };
+        let (tar, entries) = capture(root, style, HashWriter::new(gzip), &failed)?;
         let (gzip, (diff_id, _)) = tar.finish();
         let (_, (digest, size)) = gzip.finish().map_err(failed)?.finish();
         Ok((entries > 0).then_some(Layer { blob: StagedBlob { path, digest, size }, diff_id }))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::beside::Beside;
 use super::handle::Image;
-use super::tree::{Change, Directory, Form, capture, diff};
+use super::tree::{Change, Directory, Style, capture, diff};
 use crate::Result;
 use crate::sys::sigpipe;
 
@@ -46,7 +46,7 @@ pub(crate) fn export_tree<P: AsRef<Path>>(layers: &[P], path: &Path) -> Result<(
         let beside = Beside::create(path, OPERATION)?;
         let failed = |error| beside.failed(error);
         let output = BufWriter::with_capacity(128 << 10, beside.file());
-        let (output, _) = capture(&root, Form::Whole, None, output, &failed)?;
+        let (output, _) = capture(&root, Style::whole(), output, &failed)?;
         output.into_inner().map_err(|error| failed(error.into_error()))?;
         beside.publish()
     })

@@ -13,9 +13,9 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::merged::{Directory, Found, Xattrs, identity, xattrs_of_file};
-use super::{deeper, unreadable, unsupported};
+use super::{deeper, shown, unreadable, unsupported};
 use crate::image::tar::{Entry, Kind, Time, Writer};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Less than readers of PAX headers take.
 const MAX_XATTRS: usize = 900 << 10;
@@ -33,6 +33,23 @@ pub(in crate::image) enum Form {
     Whole,
 }
 
+/// How a tree is written.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::image) struct Style {
+    pub(in crate::image) form: Form,
+    /// Takes the place of all times.
+    pub(in crate::image) time: Option<Time>,
+    /// The most bytes of all files.
+    pub(in crate::image) max_size: u64,
+}
+
+impl Style {
+    /// All of a root file system as it is.
+    pub(in crate::image) fn whole() -> Self {
+        Style { form: Form::Whole, time: None, max_size: u64::MAX }
+    }
+}
+
 /// What a root directory looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::image) struct Likeness {
@@ -46,30 +63,29 @@ impl Likeness {
     }
 }
 
-/// Writes the tree at `root` to `output`, which it returns, and the number of entries. `time`
-/// takes the place of all times. `failed` makes an error of one of `output`'s.
+/// Writes the tree at `root` to `output`, which it returns, and the number of entries. `failed` makes
+/// an error of one of `output`'s.
 ///
 /// # Errors
-/// `Unsupported` for what an archive of this form cannot hold; those of reading.
+/// `Unsupported` for what an archive of this form cannot hold, `ResourceExhausted` above the
+/// greatest size; those of reading.
 pub(in crate::image) fn capture<W: Write>(
     root: &Directory,
-    form: Form,
-    time: Option<Time>,
+    style: Style,
     output: W,
     failed: &dyn Fn(io::Error) -> Error,
 ) -> Result<(W, u64)> {
-    let tar = Writer::new(output);
-    let marks = form != Form::Whole;
     let mut capture = Capture {
-        tar,
-        marks,
-        time,
+        tar: Writer::new(output),
+        marks: style.form != Form::Whole,
+        time: style.time,
+        room: style.max_size,
         failed,
         links: HashMap::new(),
         buffer: vec![0; 128 << 10],
         entries: 0,
     };
-    if capture.wants_root(root, form)? {
+    if capture.wants_root(root, style.form)? {
         capture.directory(root, b"")?;
         capture.contents(root, b"", 0)?;
     }
@@ -81,6 +97,8 @@ struct Capture<'a, W> {
     tar: Writer<W>,
     marks: bool,
     time: Option<Time>,
+    /// Bytes that files may still have.
+    room: u64,
     failed: &'a dyn Fn(io::Error) -> Error,
     /// The first names of files that have several.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -166,6 +184,10 @@ impl<W: Write> Capture<'_, W> {
         }
         let xattrs = xattrs_of_file(file).map_err(|errno| explain(&name, errno))?;
         let entry = self.entry(Kind::File, name, stat, xattrs);
+        self.room = self.room.checked_sub(entry.size).ok_or_else(|| {
+            Error::new(ErrorKind::ResourceExhausted, "archive", shown(&entry.name))
+                .cause("with it, the files are larger than the limit that was given")
+        })?;
         self.begin(&entry)?;
         let mut left = entry.size;
         while left > 0 {
@@ -281,6 +303,7 @@ mod tests {
             tar: Writer::new(Vec::new()),
             marks: true,
             time: None,
+            room: u64::MAX,
             failed: &failed,
             links: HashMap::new(),
             buffer: vec![1; 64 << 10],

@@ -13,7 +13,7 @@ mod diff;
 mod merged;
 mod size;
 
-pub(super) use capture::{Form, Likeness, capture};
+pub(super) use capture::{Form, Likeness, Style, capture};
 pub(super) use diff::diff;
 pub use diff::{Change, ChangeKind};
 pub(super) use merged::Directory;
