@@ -509,3 +509,30 @@ fn assert_is_diff(
     found.sort();
     assert_eq!(found, expected);
 }
+
+/// Tells a copy of this program that it may open few files.
+const FEW_FILES: &str = "SKEP_TEST_FEW_FILES";
+
+#[test]
+fn many_layers_need_few_open_files() {
+    if !is_root() {
+        return;
+    }
+    if std::env::var_os(FEW_FILES).is_none() {
+        let script = r#"ulimit -n 256 && exec "$0" --exact many_layers_need_few_open_files"#;
+        let program = std::env::current_exe().unwrap();
+        run(Command::new("sh").args(["-c", script]).arg(program).env(FEW_FILES, "1"));
+        return;
+    }
+    let bench = Bench::new();
+    let mut image = bench.base.clone();
+    for layer in 0..130 {
+        let upper = bench.path("one");
+        write(&upper, &format!("{}{layer}", "d/".repeat(20)), "x");
+        image = image.commit(&upper, &Commit::new()).unwrap();
+        fs::remove_dir_all(&upper).unwrap();
+    }
+    let changes = image.diff(&bench.base).unwrap();
+    assert_eq!(changes.len(), 20 + 130);
+    image.export(bench.path("exported.tar")).unwrap();
+}

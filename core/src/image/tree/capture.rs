@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use super::merged::{Directory, Found, Xattrs, identity, xattrs_of_file};
+use super::merged::{Directory, Found, Xattrs, identity, join, xattrs_of_file};
 use super::{deeper, shown, unreadable, unsupported};
 use crate::image::tar::{Entry, Kind, Time, Writer};
 use crate::{Error, ErrorKind, Result};
@@ -279,10 +279,6 @@ fn explain(path: &[u8], errno: Errno) -> Error {
             .fix("turn redirect_dir and metacopy of the module overlay off"),
         errno => unreadable(path, errno),
     }
-}
-
-fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
 #[cfg(test)]

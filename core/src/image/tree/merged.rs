@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -25,8 +26,38 @@ pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 #[derive(Debug)]
 pub(in crate::image) struct Directory {
     /// Top first, never empty; none below an opaque one.
-    parts: Vec<OwnedFd>,
+    parts: Vec<Part>,
 }
+
+/// The directory of one layer.
+#[derive(Debug)]
+struct Part {
+    layer: Rc<OwnedFd>,
+    path: Rc<[u8]>,
+    /// Held for the topmost part, which may be a container's that moves it meanwhile. Parts below are
+    /// opened when they are needed: layers do not change, and hundreds of them at each level would be
+    /// more files than a process may have open.
+    open: Option<Rc<OwnedFd>>,
+}
+
+impl Part {
+    fn open(&self) -> Result<Rc<OwnedFd>> {
+        match &self.open {
+            Some(open) => Ok(Rc::clone(open)),
+            None => open_beneath(self.layer.as_fd(), &*self.path, DIRECTORY).map(Rc::new),
+        }
+    }
+
+    /// Opens what is called `name` in it.
+    fn open_name(&self, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
+        match &self.open {
+            Some(open) => open_beneath(open.as_fd(), name, flags),
+            None => open_beneath(self.layer.as_fd(), join(&self.path, name), flags),
+        }
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
 /// What a directory has under a name.
 #[derive(Debug)]
@@ -58,30 +89,32 @@ impl Found {
 impl Directory {
     /// The merged root of `layers`, bottom first; there is at least one.
     pub(in crate::image) fn open<P: AsRef<Path>>(layers: &[P]) -> crate::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |layer: &P| {
             let layer = layer.as_ref();
-            rustix::fs::open(layer, flags, Mode::empty())
-                .map_err(|errno| crate::Error::os("open", layer.display().to_string(), errno))
+            match rustix::fs::open(layer, DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(fd) => {
+                    let layer = Rc::new(fd);
+                    let open = Some(Rc::clone(&layer));
+                    Ok(Part { layer, path: Rc::default(), open })
+                }
+                Err(errno) => Err(crate::Error::os("open", layer.display().to_string(), errno)),
+            }
         };
         Ok(Directory { parts: layers.iter().rev().map(open).collect::<crate::Result<_>>()? })
     }
 
     /// The top part's attributes, which are the merged directory's.
     pub(in crate::image) fn stat(&self) -> Result<Stat> {
-        rustix::fs::fstat(self.top())
+        rustix::fs::fstat(self.parts[0].open()?)
     }
 
     /// Whether it hides the directories of the layers below it.
     pub(super) fn is_opaque(&self) -> Result<bool> {
-        is_opaque(self.top())
+        is_opaque(&*self.parts[0].open()?)
     }
 
     pub(super) fn xattrs(&self) -> Result<Xattrs> {
-        xattrs(
-            |list| rustix::fs::flistxattr(self.top(), list),
-            |name, value| rustix::fs::fgetxattr(self.top(), name, value),
-        )
+        xattrs_of_file(&*self.parts[0].open()?)
     }
 
     /// Whether both are the same directories of the same layers, and so all in them.
@@ -90,7 +123,7 @@ impl Directory {
             return Ok(false);
         }
         for (a, b) in self.parts.iter().zip(&other.parts) {
-            let (a, b) = (rustix::fs::fstat(a)?, rustix::fs::fstat(b)?);
+            let (a, b) = (rustix::fs::fstat(a.open()?)?, rustix::fs::fstat(b.open()?)?);
             if identity(&a) != identity(&b) {
                 return Ok(false);
             }
@@ -101,26 +134,27 @@ impl Directory {
     /// What it has, by name. `marks`: whiteouts are among it.
     pub(super) fn entries(&self, marks: bool) -> Result<Vec<Found>> {
         let mut all: BTreeMap<Vec<u8>, Found> = BTreeMap::new();
-        for (part, fd) in self.parts.iter().enumerate() {
-            for entry in rustix::fs::Dir::read_from(fd)? {
+        for (number, part) in self.parts.iter().enumerate() {
+            let fd = part.open()?;
+            for entry in rustix::fs::Dir::read_from(&fd)? {
                 let name = entry?.file_name().to_bytes().to_vec();
                 let known = all.get_mut(&name);
                 if matches!(&*name, b"." | b"..") || known.as_ref().is_some_and(|f| f.closed) {
                     continue;
                 }
-                let stat = match rustix::fs::statat(fd, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+                let stat = match rustix::fs::statat(&fd, &*name, AtFlags::SYMLINK_NOFOLLOW) {
                     Err(Errno::NOENT) => continue,
                     stat => stat?,
                 };
                 let closed = FileType::from_raw_mode(stat.st_mode) != FileType::Directory;
                 match known {
                     None => {
-                        let found = Found { name: name.clone(), stat, parts: vec![part], closed };
+                        let found = Found { name: name.clone(), stat, parts: vec![number], closed };
                         all.insert(name, found);
                     }
                     // Directories merge; anything else ends it.
                     Some(known) if closed => known.closed = true,
-                    Some(known) => known.parts.push(part),
+                    Some(known) => known.parts.push(number),
                 }
             }
         }
@@ -130,16 +164,20 @@ impl Directory {
     /// The directory that `found` is; `None` if it is there no more.
     pub(super) fn enter(&self, found: &Found) -> Result<Option<Directory>> {
         let mut parts = Vec::with_capacity(found.parts.len());
-        for part in &found.parts {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            let dir = match open_beneath(self.parts[*part].as_fd(), &*found.name, flags) {
+        for number in &found.parts {
+            let part = &self.parts[*number];
+            let dir = match part.open_name(&found.name, DIRECTORY) {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if parts.is_empty() => {
                     return Ok(None);
                 }
                 dir => dir?,
             };
             let opaque = is_opaque(&dir)?;
-            parts.push(dir);
+            parts.push(Part {
+                layer: Rc::clone(&part.layer),
+                path: join(&part.path, &found.name).into(),
+                open: parts.is_empty().then(|| Rc::new(dir)),
+            });
             if opaque {
                 break;
             }
@@ -151,7 +189,7 @@ impl Directory {
     pub(super) fn open_file(&self, found: &Found) -> Result<Option<(OwnedFd, Stat)>> {
         // NONBLOCK: a fifo in its place must not make it wait.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let file = match open_beneath(self.part(found).as_fd(), &*found.name, flags) {
+        let file = match self.part(found).open_name(&found.name, flags) {
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Ok(None),
             file => file?,
         };
@@ -162,7 +200,7 @@ impl Directory {
 
     /// What a symlink says; `None` if it is one no more.
     pub(super) fn target(&self, found: &Found) -> Result<Option<Vec<u8>>> {
-        match rustix::fs::readlinkat(self.part(found), &*found.name, Vec::new()) {
+        match rustix::fs::readlinkat(self.part(found).open()?, &*found.name, Vec::new()) {
             Err(Errno::NOENT | Errno::INVAL) => Ok(None),
             target => Ok(Some(target?.into_bytes())),
         }
@@ -172,7 +210,8 @@ impl Directory {
     pub(super) fn xattrs_of(&self, found: &Found) -> Result<Xattrs> {
         // O_PATH gives none. The name is a single component and not followed, so that the magic
         // link is the only one that is.
-        let mut path = format!("/proc/self/fd/{}/", self.part(found).as_raw_fd()).into_bytes();
+        let part = self.part(found).open()?;
+        let mut path = format!("/proc/self/fd/{}/", part.as_raw_fd()).into_bytes();
         path.extend_from_slice(&found.name);
         let found = xattrs(
             |list| rustix::fs::llistxattr(&*path, list),
@@ -181,13 +220,14 @@ impl Directory {
         if found == Err(Errno::NOENT) { Ok(Vec::new()) } else { found }
     }
 
-    fn top(&self) -> &OwnedFd {
-        &self.parts[0]
-    }
-
-    fn part(&self, found: &Found) -> &OwnedFd {
+    fn part(&self, found: &Found) -> &Part {
         &self.parts[found.parts[0]]
     }
+}
+
+/// `name` in the directory called `parent`, which is empty for the root.
+pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
 /// What tells a file from any other.
