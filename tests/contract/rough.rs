@@ -102,8 +102,19 @@ fn a_limit_of_file_sizes_stops_images_too() {
         limited(4096, &|| images.load(&saved).map(drop));
         limited(10, &|| image.squash(&skep::image::Commit::new()).map(drop));
         limited(10, &|| images.remove("f:1"));
+        // The blobs fit and the index does not: they are not left behind.
+        for tag in 0..40 {
+            images.tag("f:1", &format!("localhost/{}:{tag}", "long".repeat(30))).unwrap();
+        }
+        let upper = host::directory().join("upper");
+        std::fs::create_dir(&upper).unwrap();
+        std::fs::write(upper.join("f"), "small").unwrap();
+        let commit = skep::image::Commit::new().reference("g:1");
+        limited(8192, &|| image.commit(&upper, &commit).map(drop));
+        assert_eq!(images.disk_usage().unwrap().unneeded, 0);
+        image.commit(&upper, &commit).unwrap();
         limited(10, &|| images.prune(skep::image::Prune::Unused).map(drop));
-        images.remove("f:1").unwrap();
+        images.remove(&image.id().hex()).unwrap();
     });
 }
 

@@ -12,9 +12,10 @@ pub(super) use docker::finish;
 
 use std::path::Path;
 
+use super::digest::Digest;
 use super::handle::Image;
-use super::layout::{StagedBlob, Staging, read_bounded};
-use super::manifest::Descriptor;
+use super::layout::{StagedBlob, Staging, blob_name, read_bounded};
+use super::manifest::{Descriptor, Index};
 use super::reference::Reference;
 use super::store::{Images, set_reference};
 use crate::sys::sigpipe;
@@ -132,7 +133,7 @@ impl Images {
         self.publish(&staging, &candidates)
     }
 
-    /// Puts staged images into the store.
+    /// Puts staged images into the store. The store is as before if that fails.
     pub(super) fn publish(
         &self,
         staging: &Staging<'_>,
@@ -140,15 +141,39 @@ impl Images {
     ) -> Result<Vec<Image>> {
         staging.sync()?;
         let _lock = self.layout.lock_exclusive()?;
+        let mut placed = Vec::new();
+        let published = self.place(candidates, &mut placed).and_then(|()| self.enter(candidates));
+        match published {
+            Err(error) => {
+                for digest in &placed {
+                    // What cannot be removed now, a prune removes.
+                    let _ = self.layout.remove(&blob_name(digest));
+                }
+                Err(error)
+            }
+            Ok(index) => self.published(&index, candidates),
+        }
+    }
+
+    /// Gives staged blobs their names, and notes those that were not there.
+    fn place(&self, candidates: &[Candidate], placed: &mut Vec<Digest>) -> Result<()> {
         for blob in candidates.iter().flat_map(|candidate| &candidate.blobs) {
             let place = self.layout.blob_path(&blob.digest);
+            // One that is there is replaced all the same: it may be damaged.
+            let known = place.exists();
             match std::fs::rename(&blob.path, &place) {
                 // Two images of the archive share it.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound && place.exists() => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && known => {}
                 Err(e) => return Err(Error::os("store blob", place.display().to_string(), e)),
-                Ok(()) => {}
+                Ok(()) if known => {}
+                Ok(()) => placed.push(blob.digest),
             }
         }
+        Ok(())
+    }
+
+    /// Enters images whose blobs are in place into the index.
+    fn enter(&self, candidates: &[Candidate]) -> Result<Index> {
         let mut index = self.layout.index()?;
         for Candidate { manifest, references, .. } in candidates {
             set_reference(&mut index, None, manifest);
@@ -157,7 +182,11 @@ impl Images {
             }
         }
         self.layout.write_index(&index)?;
-        let entries = self.entries(&index);
+        Ok(index)
+    }
+
+    fn published(&self, index: &Index, candidates: &[Candidate]) -> Result<Vec<Image>> {
+        let entries = self.entries(index);
         let image = |candidate: &Candidate| {
             let wanted = candidate.manifest.digest;
             match entries.iter().position(|entry| entry.digest() == Some(wanted)) {
