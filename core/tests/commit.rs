@@ -368,6 +368,49 @@ fn what_a_layer_cannot_hold_is_refused() {
 }
 
 #[test]
+fn what_belongs_to_a_host_or_has_no_form_is_left_out() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    write(&bench.upper(), "f", "x");
+    let long = vec![b'v'; 5000];
+    for (name, value) in [
+        ("user.kept", &long[..]),
+        ("user.with=sign", b"x"),
+        ("user.overlay.opaque", b"y"),
+        ("trusted.mine", b"x"),
+    ] {
+        rustix::fs::setxattr(bench.upper().join("f"), name, value, XattrFlags::empty()).unwrap();
+    }
+    let image = bench.base.commit(bench.upper(), &Commit::new()).unwrap();
+    let file = describe(&image.layers().unwrap()[2].join("f"));
+    let kept: Vec<_> = file.xattrs.into_iter().collect();
+    assert_eq!(kept, [(c"user.kept".to_owned(), long)]);
+}
+
+#[test]
+fn a_history_has_a_line_for_each_layer() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    write(&bench.upper(), "f", "x");
+    let commit = Commit::new().comment("mine").time(UNIX_EPOCH);
+    let image = bench.base.commit(bench.upper(), &commit).unwrap();
+    let flat = image.squash(&commit).unwrap();
+    for image in [&image, &flat] {
+        let steps = image.history();
+        let layers: Vec<_> = steps.iter().filter_map(|step| step.layer.clone()).collect();
+        assert_eq!(layers, image.manifest().layers);
+        let last = &steps[steps.len() - 1].history;
+        assert_eq!(last.comment.as_deref(), Some("mine"));
+        assert_eq!(last.created.as_deref(), Some("1970-01-01T00:00:00Z"));
+    }
+    assert_eq!((image.history().len(), flat.history().len()), (3, 4));
+}
+
+#[test]
 fn a_layer_has_a_limit_if_it_is_given_one() {
     if !is_root() {
         return;

@@ -11,7 +11,7 @@ use super::digest::{Digest, HashWriter};
 use super::handle::Image;
 use super::layout::{StagedBlob, Staging};
 use super::load::finish;
-use super::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST};
+use super::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER_GZIP};
 use super::store::taggable;
 use super::time::{rfc3339, since_epoch};
 use super::tree::{Directory, Form, Likeness, Style, capture};
@@ -85,6 +85,19 @@ impl Commit {
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = Some(bytes);
         self
+    }
+
+    /// The config of the new image, whose layers and history it has already.
+    fn apply(&self, former: ImageConfig) -> ImageConfig {
+        let mut config = former;
+        config.created = Some(self.created());
+        config.author = self.author.clone().or(config.author);
+        config.config = self.config.clone().unwrap_or(config.config);
+        // What docker's builder ran for the former image.
+        for stale in ["container", "container_config"] {
+            config.extra.remove(stale);
+        }
+        config
     }
 
     fn history(&self, empty_layer: bool) -> History {
@@ -172,14 +185,7 @@ impl Image {
             // Keeps the layers below until the new image refers to them, too.
             let _lease = self.lease()?;
             let staging = self.images().layout.stage()?;
-            let (mut config, mut layers, layer) = build(&staging)?;
-            config.created = Some(commit.created());
-            config.author = commit.author.clone().or(config.author);
-            config.config = commit.config.clone().unwrap_or(config.config);
-            // What docker's builder ran for the former image.
-            for stale in ["container", "container_config"] {
-                config.extra.remove(stale);
-            }
+            let (config, mut layers, layer) = build(&staging)?;
             let mut blobs = Vec::new();
             if let Some(Layer { blob, .. }) = layer {
                 layers.push(Descriptor::new(OCI_LAYER_GZIP, blob.digest, blob.size));
@@ -187,15 +193,10 @@ impl Image {
             }
             let failed =
                 |error| Error::new(ErrorKind::InvalidData, "write", "config").with_source(error);
-            let config = staging.blob(&*serde_json::to_vec(&config).map_err(failed)?, "config")?;
-            let manifest = Manifest {
-                schema_version: 2,
-                media_type: Some(OCI_MANIFEST.to_owned()),
-                config: Descriptor::new(OCI_CONFIG, config.digest, config.size),
-                layers,
-                annotations: Default::default(),
-                extra: Default::default(),
-            };
+            let config = staging
+                .blob(&*serde_json::to_vec(&commit.apply(config)).map_err(failed)?, "config")?;
+            let descriptor = Descriptor::new(OCI_CONFIG, config.digest, config.size);
+            let manifest = Manifest::new(descriptor, layers);
             blobs.push(config);
             let candidate = finish(&staging, manifest, blobs, reference.into_iter().collect())?;
             let image = self.images().publish(&staging, &[candidate])?.pop();

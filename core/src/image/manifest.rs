@@ -147,6 +147,18 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The manifest of an image that skep makes.
+    pub(crate) fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Manifest {
+            schema_version: 2,
+            media_type: Some(OCI_MANIFEST.to_owned()),
+            config,
+            layers,
+            annotations: BTreeMap::new(),
+            extra: BTreeMap::new(),
+        }
+    }
+
     /// Parses and checks a manifest. `subject` names it in the error.
     ///
     /// # Errors

@@ -55,14 +55,7 @@ fn candidate(source: &mut impl Source, staging: &Staging<'_>, item: &Item) -> Re
         layers.push(layer(name, &staged, *diff_id)?);
         blobs.push(staged);
     }
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(OCI_MANIFEST.to_owned()),
-        config: Descriptor::of(OCI_CONFIG, &bytes),
-        layers,
-        annotations: Default::default(),
-        extra: Default::default(),
-    };
+    let manifest = Manifest::new(Descriptor::of(OCI_CONFIG, &bytes), layers);
     let references = item.repo_tags.iter().map(|tag| taggable(tag)).collect::<Result<_>>();
     finish(staging, manifest, blobs, references.map_err(foreign)?)
 }

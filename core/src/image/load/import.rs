@@ -9,7 +9,7 @@ use crate::image::compression::{Compression, Decoder};
 use crate::image::config::{History, ImageConfig, RootFs};
 use crate::image::digest::{Digest, HashReader};
 use crate::image::handle::Image;
-use crate::image::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST, host_architecture};
+use crate::image::manifest::{Descriptor, Manifest, OCI_CONFIG, host_architecture};
 use crate::image::reference::Reference;
 use crate::image::store::{Images, taggable};
 use crate::image::tar::{Archive, read_error};
@@ -42,15 +42,10 @@ impl Images {
         let compression = Compression::of_file(&layer.path).map_err(read)?;
         let diff_id = check(File::open(&layer.path).map_err(read)?, &subject)?;
         let config = staging.blob(&*config(diff_id)?, "config")?;
-        let media_type = compression.layer_media_type();
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: Some(OCI_MANIFEST.to_owned()),
-            config: Descriptor::new(OCI_CONFIG, config.digest, config.size),
-            layers: vec![Descriptor::new(media_type, layer.digest, layer.size)],
-            annotations: Default::default(),
-            extra: Default::default(),
-        };
+        let manifest = Manifest::new(
+            Descriptor::new(OCI_CONFIG, config.digest, config.size),
+            vec![Descriptor::new(compression.layer_media_type(), layer.digest, layer.size)],
+        );
         let references = references.into_iter().collect();
         let candidate = finish(&staging, manifest, vec![layer, config], references)?;
         self.publish(&staging, &[candidate])?.pop().ok_or_else(|| no_image(&subject))

@@ -32,7 +32,8 @@ pub enum ArchiveFormat {
     /// `manifest.json` and plain layers: what all versions of docker load.
     #[default]
     Docker,
-    /// An OCI image layout in an archive. Every blob is kept as it is, and with it all digests.
+    /// An OCI image layout in an archive. Every blob is kept as it is, and with it all digests; one
+    /// of docker's media types keeps that.
     Oci,
 }
 
