@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use skep::image::{ArchiveFormat, Commit, Prune};
 use skep::{Engine, Error, ErrorKind, Root};
 use skep_tests::machine::with_private_mounts;
 use skep_tests::temporary;
@@ -140,5 +141,42 @@ fn a_start_and_a_store_that_do_not_fit_leave_nothing() {
         assert_eq!(content(&disk.store()), before);
         drop(filler);
         assert!(engine.command(Root::host()).arg("true").status().unwrap().success());
+    });
+}
+
+#[test]
+fn what_cannot_be_written_is_not_there_and_what_is_not_needed_goes() {
+    let name = "full_disk::what_cannot_be_written_is_not_there_and_what_is_not_needed_goes";
+    with_private_mounts(name, || {
+        let disk = Disk::new();
+        let engine = Engine::open(disk.store()).unwrap();
+        let images = engine.images();
+        let image = images.import(archive(1 << 20).path(), Some("localhost/a:1")).unwrap();
+        image.layers().unwrap();
+        images.import(archive(2 << 20).path(), Some("localhost/b:1")).unwrap();
+        let (saved, upper) = (disk.0.path().join("saved.tar"), disk.0.path().join("upper"));
+        fs::write(&saved, "former").unwrap();
+        fs::create_dir(&upper).unwrap();
+        fs::write(upper.join("f"), "x").unwrap();
+        // Its file stays.
+        drop(image.lease().unwrap());
+        let filler = disk.fill();
+        let before = content(disk.0.path());
+
+        is_full(images.save(&["localhost/a:1"], &saved, ArchiveFormat::Oci));
+        is_full(image.export(&saved));
+        is_full(image.commit(&upper, &Commit::new()));
+        is_full(image.squash(&Commit::new()));
+        assert_eq!(content(disk.0.path()), before);
+        assert_eq!(fs::read(&saved).unwrap(), b"former");
+
+        // There is no room for an index either, and a removal is to make some.
+        images.remove("localhost/b:1").unwrap();
+        assert_eq!(images.list().unwrap().len(), 1);
+        image.commit(&upper, &Commit::new().reference("localhost/c:1")).unwrap();
+        drop(filler);
+        let _filler = disk.fill();
+        assert_eq!(images.prune(Prune::Unused).unwrap().images.len(), 2);
+        assert_eq!(images.list().unwrap(), []);
     });
 }

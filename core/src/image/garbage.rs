@@ -15,6 +15,7 @@ use super::lock::{Lock, holders};
 use super::manifest::{Descriptor, Index, resolve};
 use super::store::{Entry, Images, choose, has_name};
 use super::tree::disk_usage;
+use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
 /// What [`Images::prune`] removes.
@@ -51,6 +52,10 @@ impl Images {
     /// `NotFound`; `InUse` while a [`Lease`](super::Lease) on the image is held, and then nothing
     /// was removed: the error names the processes that hold one, as far as they can be seen.
     pub fn remove(&self, name: &str) -> Result<()> {
+        sigpipe::without_file_size_signal(|| self.layout.with_reserve(|| self.remove_image(name)))
+    }
+
+    fn remove_image(&self, name: &str) -> Result<()> {
         // Its owner's death makes the next `open` sweep what this leaves half done.
         let staging = self.layout.stage()?;
         let _lock = self.layout.lock_exclusive()?;
@@ -82,6 +87,12 @@ impl Images {
     /// `InvalidData` if the index is damaged; those of reading and removing. What was removed
     /// before stays removed.
     pub fn prune(&self, what: Prune) -> Result<Pruned> {
+        sigpipe::without_file_size_signal(|| {
+            self.layout.with_reserve(|| self.remove_unneeded(what))
+        })
+    }
+
+    fn remove_unneeded(&self, what: Prune) -> Result<Pruned> {
         let staging = self.layout.stage()?;
         let mut pruned = Pruned::default();
         let lock = self.layout.lock_exclusive()?;
@@ -169,8 +180,9 @@ impl Images {
             // Renamed here, removed when the locks are released: a layer is large.
             let from = self.layout.layer_path(chain_id);
             match std::fs::rename(&from, staging.path().join(chain_id.hex())) {
+                // A full disk may have no room for another name.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::os("remove layer", from.display().to_string(), error));
+                    self.layout.remove(&format!("layers/{}", chain_id.hex()))?;
                 }
                 _ => {}
             }

@@ -5,6 +5,7 @@
 //! layers/<chain id's hex>/fs and meta.json
 //! locks/<image id's hex>       leases: shared while a container uses the image
 //! staging/<random>/            what is being prepared; its owner holds a lock on it
+//! images.reserve               room for a removal on a full disk
 //! images.lock                  exclusive for what changes index.json or removes
 //! ```
 //!

@@ -23,6 +23,7 @@ mod load;
 mod lock;
 mod manifest;
 mod reference;
+mod reserve;
 mod save;
 mod store;
 mod tar;

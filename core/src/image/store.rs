@@ -10,6 +10,7 @@ use super::handle::Image;
 use super::layout::Layout;
 use super::manifest::{Descriptor, Index, Manifest, REF_NAME, resolve};
 use super::reference::Reference;
+use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
 /// containerd's annotation for the complete name; the standard one may be a mere tag.
@@ -80,6 +81,7 @@ impl Images {
     pub fn open(store_root: &Path) -> Result<Images> {
         let layout = Arc::new(Layout::open(store_root)?);
         let images = Images { layout, manifests: Arc::default() };
+        sigpipe::without_file_size_signal(|| images.layout.keep_reserve());
         if images.layout.has_staging()? {
             images.sweep()?;
         }
