@@ -220,8 +220,28 @@ fn assert_inert(engine: &Engine, child: &Child) {
         child.stop(SOON).unwrap_err().kind(),
         host::shell(engine, "exit 0").status().unwrap_err().kind(),
         host::shell(engine, "exit 0").output().unwrap_err().kind(),
+        child.commit(&skep::image::Commit::new()).unwrap_err().kind(),
+        child.export(host::directory().join("export.tar")).unwrap_err().kind(),
+        child.diff().unwrap_err().kind(),
     ];
-    assert_eq!(kinds, [ErrorKind::InvalidState; 8]);
+    assert_eq!(kinds, [ErrorKind::InvalidState; 11]);
+}
+
+#[test]
+fn a_forked_copy_does_not_remove_kept_files() {
+    alone(|| {
+        let engine = host::engine();
+        let mut command = host::shell(&engine, "echo x > /tmp/skep-written");
+        let child = command.keep_files(true).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        let child = std::cell::Cell::new(Some(child));
+        fork_and_wait(|| {
+            let child = child.take().unwrap();
+            assert_eq!(child.diff().unwrap_err().kind(), ErrorKind::InvalidState);
+        });
+        let changes = child.take().unwrap().diff().unwrap();
+        assert!(changes.iter().any(|change| change.path.ends_with("skep-written")), "{changes:?}");
+    });
 }
 
 #[test]

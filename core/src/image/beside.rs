@@ -54,7 +54,11 @@ impl Beside {
             .map_err(|errno| failed(errno.into()))?;
         let (file, beside) = create_in(&directory).map_err(|errno| failed(errno.into()))?;
         let name = name.to_owned();
-        Ok(Beside { operation, subject, directory, name, file, beside })
+        let beside = Beside { operation, subject, directory, name, file, beside };
+        // Explicitly: the host's umask is not ours to rely on.
+        let private = rustix::fs::fchmod(&beside.file, PRIVATE);
+        private.map_err(|errno| beside.failed(errno.into()))?;
+        Ok(beside)
     }
 
     pub(super) fn file(&self) -> &File {
