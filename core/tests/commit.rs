@@ -360,6 +360,12 @@ fn what_a_layer_cannot_hold_is_refused() {
             .unwrap();
     });
     assert!(message.contains("redirect_dir"), "{message}");
+    let message = refused(&|upper| {
+        write(upper, "f", "");
+        let flags = XattrFlags::empty();
+        rustix::fs::setxattr(upper.join("f"), "trusted.overlay.metacopy", b"", flags).unwrap();
+    });
+    assert!(message.contains("metacopy"), "{message}");
     // As deep as it goes.
     let bench = Bench::new();
     fs::create_dir_all(bench.upper().join("d/".repeat(256))).unwrap();

@@ -113,16 +113,16 @@ impl<W: Write> Capture<'_, W> {
             let plain = root.xattrs()?.is_empty() && Likeness::of(&root.stat()?) == parent;
             Ok(!plain || !root.entries(true)?.is_empty())
         };
-        look().map_err(|errno| explain(b"", errno))
+        look().map_err(|errno| unreadable(b"", errno))
     }
 
     /// Writes all that is in `dir`, which is called `path`.
     fn contents(&mut self, dir: &Directory, path: &[u8], depth: usize) -> Result<()> {
-        for found in dir.entries(self.marks).map_err(|errno| explain(path, errno))? {
+        for found in dir.entries(self.marks).map_err(|errno| unreadable(path, errno))? {
             let name = join(path, &found.name);
             if found.is_directory() {
                 let depth = deeper(&name, depth)?;
-                if let Some(inner) = dir.enter(&found).map_err(|errno| explain(&name, errno))? {
+                if let Some(inner) = dir.enter(&found).map_err(|errno| unreadable(&name, errno))? {
                     self.directory(&inner, &name)?;
                     self.contents(&inner, &name, depth)?;
                 }
@@ -135,7 +135,7 @@ impl<W: Write> Capture<'_, W> {
 
     /// Writes a directory's own entry, and in a layer its mark.
     fn directory(&mut self, dir: &Directory, path: &[u8]) -> Result<()> {
-        let explained = |errno| explain(path, errno);
+        let explained = |errno| unreadable(path, errno);
         let name = if path.is_empty() { b"./".to_vec() } else { path.to_vec() };
         let stat = dir.stat().map_err(explained)?;
         self.begin(&self.entry(Kind::Directory, name, &stat, dir.xattrs().map_err(explained)?))?;
@@ -154,7 +154,7 @@ impl<W: Write> Capture<'_, W> {
         if self.marks && found.name.starts_with(b".wh.") {
             return Err(unsupported(&name, "in a layer, its name would delete another file"));
         }
-        let explained = |errno| explain(&name, errno);
+        let explained = |errno| unreadable(&name, errno);
         let kind = match found.kind() {
             FileType::RegularFile => {
                 let opened = dir.open_file(found).map_err(explained)?;
@@ -182,10 +182,10 @@ impl<W: Write> Capture<'_, W> {
         if self.is_link(stat, &name)? {
             return Ok(());
         }
-        let xattrs = xattrs_of_file(file).map_err(|errno| explain(&name, errno))?;
+        let xattrs = xattrs_of_file(file).map_err(|errno| unreadable(&name, errno))?;
         let entry = self.entry(Kind::File, name, stat, xattrs);
         self.room = self.room.checked_sub(entry.size).ok_or_else(|| {
-            Error::new(ErrorKind::ResourceExhausted, "archive", shown(&entry.name))
+            Error::new(ErrorKind::ResourceExhausted, "read", shown(&entry.name))
                 .cause("with it, the files are larger than the limit that was given")
         })?;
         self.begin(&entry)?;
@@ -199,7 +199,7 @@ impl<W: Write> Capture<'_, W> {
                     self.buffer[..wanted].fill(0);
                     wanted
                 }
-                n => n.map_err(|errno| explain(&entry.name, errno))?,
+                n => n.map_err(|errno| unreadable(&entry.name, errno))?,
             };
             self.tar.data(&self.buffer[..n]).map_err(self.failed)?;
             left -= n as u64;
@@ -270,14 +270,6 @@ impl<W: Write> Capture<'_, W> {
         }
         self.entries += 1;
         self.tar.begin(entry).map_err(self.failed)
-    }
-}
-
-fn explain(path: &[u8], errno: Errno) -> Error {
-    match errno {
-        Errno::XDEV => unsupported(path, "overlayfs keeps its contents elsewhere")
-            .fix("turn redirect_dir and metacopy of the module overlay off"),
-        errno => unreadable(path, errno),
     }
 }
 

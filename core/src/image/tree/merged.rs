@@ -17,7 +17,8 @@ type Result<T> = rustix::io::Result<T>;
 
 /// Where a directory's contents, or a file's, are those of another name of a lower layer. Layers
 /// that are read without overlayfs must not have them; no image can bring them.
-const ELSEWHERE: [&[u8]; 2] = [b"trusted.overlay.redirect", b"trusted.overlay.metacopy"];
+const REDIRECT: &str = "trusted.overlay.redirect";
+const METACOPY: &str = "trusted.overlay.metacopy";
 
 /// Names and values.
 pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -161,7 +162,8 @@ impl Directory {
         Ok(all.into_values().filter(|found| marks || !found.is_whiteout()).collect())
     }
 
-    /// The directory that `found` is; `None` if it is there no more.
+    /// The directory that `found` is; `None` if it is there no more, EXDEV if its contents are
+    /// elsewhere.
     pub(super) fn enter(&self, found: &Found) -> Result<Option<Directory>> {
         let mut parts = Vec::with_capacity(found.parts.len());
         for number in &found.parts {
@@ -172,6 +174,9 @@ impl Directory {
                 }
                 dir => dir?,
             };
+            if is_redirected(&dir)? {
+                return Err(Errno::XDEV);
+            }
             let opaque = is_opaque(&dir)?;
             parts.push(Part {
                 layer: Rc::clone(&part.layer),
@@ -235,6 +240,14 @@ pub(super) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
+fn is_redirected(dir: &OwnedFd) -> Result<bool> {
+    match rustix::fs::fgetxattr(dir, REDIRECT, &mut [0; 0][..]) {
+        Ok(_) => Ok(true),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// The xattrs of an open file.
 pub(super) fn xattrs_of_file(file: &OwnedFd) -> Result<Xattrs> {
     xattrs(
@@ -254,7 +267,7 @@ fn xattrs(
     };
     let mut xattrs = Vec::new();
     for name in names.split(|byte| *byte == 0) {
-        if ELSEWHERE.contains(&name) {
+        if name == METACOPY.as_bytes() {
             return Err(Errno::XDEV);
         }
         // PAX has no way to write a key with an equals sign.

@@ -26,14 +26,18 @@ use crate::{Error, ErrorKind, Result};
 /// As deep as layers are unpacked; each level is an open file.
 const MAX_DEPTH: usize = 256;
 
-/// The error for a file that cannot be read.
+/// The error for a file that cannot be read: EXDEV if its contents are elsewhere.
 fn unreadable(path: &[u8], errno: Errno) -> Error {
-    Error::os("read", shown(path), errno)
+    match errno {
+        Errno::XDEV => unsupported(path, "overlayfs keeps its contents elsewhere")
+            .fix("turn redirect_dir and metacopy of the module overlay off"),
+        errno => Error::os("read", shown(path), errno),
+    }
 }
 
-/// The error for a file that no archive of this form can hold.
+/// The error for a file that cannot be archived or compared.
 fn unsupported(path: &[u8], cause: &'static str) -> Error {
-    Error::new(ErrorKind::Unsupported, "archive", shown(path)).cause(cause)
+    Error::new(ErrorKind::Unsupported, "read", shown(path)).cause(cause)
 }
 
 /// A path within the tree, which may begin with its slash.
