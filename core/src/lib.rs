@@ -27,7 +27,7 @@
 //!
 //! # Where to read on
 //!
-//! - [`Engine`] opens a store, [`Images`] loads, lists and removes what is in it.
+//! - [`Engine`] opens a store, [`Images`] loads, lists, saves and removes what is in it.
 //! - [`Command`] says what runs and what it may use, [`Child`] is a container that runs,
 //!   [`ExitStatus`] how it ended and what it [used](Usage).
 //! - [`Error`] is the only one: a [kind](ErrorKind) for programs, a sentence with cause and fix for

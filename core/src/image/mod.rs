@@ -1,8 +1,12 @@
-//! Images: named, loaded, stored, unpacked.
+//! Images: named, loaded, stored, unpacked, made, saved.
 //!
 //! An [`Images`] is what a store has of them. [`Images::load`] takes what docker, podman and
 //! skopeo save, [`Images::import`] a root file system; [`Images::find`] gives an [`Image`] by name
 //! or id, whose [`layers`](Image::layers) are directories for overlayfs, bottom first.
+//!
+//! [`Image::commit`] and [`Image::squash`] make images of others, [`Images::save`] and
+//! [`Image::export`] write what other tools read, [`Image::diff`] compares, and [`Images::prune`]
+//! removes what nobody needs.
 //!
 //! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
 //! There is no network here and nothing is run.
