@@ -84,6 +84,12 @@ impl Reference {
         self.tag.as_deref()
     }
 
+    /// The same without its tag, if it has a digest.
+    pub(crate) fn without_tag(mut self) -> Self {
+        self.tag = self.tag.filter(|_| self.digest.is_none());
+        self
+    }
+
     /// The digest of the manifest or index.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()

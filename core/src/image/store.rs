@@ -11,6 +11,7 @@ use super::handle::Image;
 use super::layout::{Layout, Staging, blob_name};
 use super::lock::Lock;
 use super::manifest::{Descriptor, Index, Manifest, REF_NAME, resolve};
+use super::platform::Platform;
 use super::reference::Reference;
 use crate::{Error, ErrorKind, Result};
 
@@ -88,6 +89,7 @@ impl Images {
                 images.sweep_unreachable()?;
             }
         }
+        images.layout.sweep_partials()?;
         Ok(images)
     }
 
@@ -207,7 +209,8 @@ impl Images {
         if let Some(resolved) = manifests().get(&top.digest) {
             return Ok(resolved.clone());
         }
-        let (descriptor, _, manifest) = resolve(top, |d| self.layout.document(d))?;
+        let (descriptor, _, manifest) =
+            resolve(top, &Platform::host(), |d| self.layout.document(d))?;
         manifests().insert(top.digest, (descriptor.clone(), manifest.clone()));
         Ok((descriptor, manifest))
     }
@@ -254,7 +257,7 @@ impl Images {
                 kept.blobs.insert(d.digest);
                 self.layout.document(d)
             };
-            let Ok((_, _, manifest)) = resolve(top, document) else { continue };
+            let Ok((_, _, manifest)) = resolve(top, &Platform::host(), document) else { continue };
             kept.blobs.insert(manifest.config.digest);
             kept.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
             let Ok(bytes) = self.layout.document(&manifest.config) else { continue };
@@ -324,8 +327,9 @@ fn has_name(entry: &Entry, text: &str) -> bool {
     let Some(name) = &entry.reference else { return false };
     Reference::parse(text).is_ok_and(|wanted| match wanted.digest() {
         None => *name == wanted,
+        // An image that was pulled by its index's digest has that in its name.
         Some(digest) => {
-            entry.digest() == Some(*digest)
+            (entry.digest() == Some(*digest) || name.digest() == Some(digest))
                 && (name.domain(), name.path()) == (wanted.domain(), wanted.path())
         }
     })

@@ -27,11 +27,12 @@ trait Source {
 }
 
 /// An image whose blobs are staged.
-struct Candidate {
-    manifest: Descriptor,
-    config: Descriptor,
-    blobs: Vec<StagedBlob>,
-    references: Vec<Reference>,
+pub(super) struct Candidate {
+    pub(super) manifest: Descriptor,
+    pub(super) config: Descriptor,
+    /// Where each is now; its place in the store, if it is there already.
+    pub(super) blobs: Vec<StagedBlob>,
+    pub(super) references: Vec<Reference>,
 }
 
 impl Candidate {
@@ -129,10 +130,24 @@ impl Images {
     }
 
     /// Puts staged images into the store.
-    fn publish(&self, staging: &Staging<'_>, candidates: &[Candidate]) -> Result<Vec<Image>> {
+    ///
+    /// # Errors
+    /// `NotFound`, and nothing was changed, if a blob that was in the store is not there any more.
+    pub(super) fn publish(
+        &self,
+        staging: &Staging<'_>,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Image>> {
         staging.sync()?;
         let _lock = self.layout.lock_exclusive()?;
-        for blob in candidates.iter().flat_map(|candidate| &candidate.blobs) {
+        let blobs = || candidates.iter().flat_map(|candidate| &candidate.blobs);
+        for blob in blobs().filter(|blob| !blob.path.exists()) {
+            if !self.layout.has_blob(&blob.digest) {
+                return Err(Error::new(ErrorKind::NotFound, "store blob", blob.digest.to_string())
+                    .cause("it was removed in the meantime"));
+            }
+        }
+        for blob in blobs() {
             let place = self.layout.blob_path(&blob.digest);
             match std::fs::rename(&blob.path, &place) {
                 // Two images of the archive share it.

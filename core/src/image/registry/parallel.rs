@@ -1,0 +1,116 @@
+//! Some work in a few threads, all of which end before the call does.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use nix::sys::signal::SigSet;
+
+use crate::{Error, Result};
+
+/// Does `work` on each item, at most `bound` at once. After a first error no other item is begun;
+/// `stopped` tells those under way, should they care.
+///
+/// The threads block all signals: the host's handlers run in the host's own threads.
+///
+/// # Errors
+/// The first one of `work`, or that no thread could be started.
+pub(super) fn each<T, R>(
+    items: &[T],
+    bound: usize,
+    operation: &'static str,
+    work: impl Fn(&T, &AtomicBool) -> Result<R> + Sync,
+) -> Result<Vec<R>>
+where
+    T: Sync,
+    R: Send,
+{
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let results: Mutex<Vec<(usize, Result<R>)>> = Mutex::new(Vec::new());
+    let run = || {
+        while !stop.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(i) else { return };
+            let result = work(item, &stop);
+            stop.fetch_or(result.is_err(), Ordering::Relaxed);
+            // Nothing can panic while it is held.
+            results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for started in 0..bound.clamp(1, items.len().max(1)) {
+            let thread = std::thread::Builder::new().name("skep-registry".into());
+            let spawned = without_signals(|| thread.spawn_scoped(scope, run));
+            match spawned {
+                // Fewer threads will do.
+                Err(_) if started > 0 => break,
+                Err(error) => return Err(Error::os(operation, "a thread", error)),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    })?;
+    let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // The first to fail is the reason why others were not begun.
+    if let Some(at) = results.iter().position(|(_, result)| result.is_err()) {
+        results.swap(0, at);
+        return results.swap_remove(0).1.map(|_| Vec::new());
+    }
+    results.sort_by_key(|(i, _)| *i);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Starts a thread that has all signals blocked from its birth.
+fn without_signals<T>(start: impl FnOnce() -> T) -> T {
+    let mut before = SigSet::empty();
+    let blocked = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK);
+    if let Ok(mask) = &blocked {
+        before = *mask;
+    }
+    let result = start();
+    if blocked.is_ok() {
+        // Fails only for a bad address or a bad way.
+        let _ = before.thread_set_mask();
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn all_is_done_in_order_of_the_items() {
+        let items: Vec<u32> = (0..50).collect();
+        for bound in [0, 1, 3, 100] {
+            let doubled = each(&items, bound, "test", |item, _| Ok(item * 2)).unwrap();
+            assert_eq!(doubled, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        }
+        assert_eq!(each(&[] as &[u32], 4, "test", |item, _| Ok(*item)).unwrap(), [0; 0]);
+    }
+
+    #[test]
+    fn after_an_error_nothing_is_begun() {
+        let items: Vec<u32> = (0..50).collect();
+        let begun = AtomicUsize::new(0);
+        let error = each(&items, 1, "test", |item, _| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            match item {
+                3 => Err(Error::new(ErrorKind::NotFound, "test", "3")),
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(begun.into_inner(), 4);
+    }
+
+    #[test]
+    fn threads_meet_no_signal_and_the_caller_keeps_its_mask() {
+        let before = SigSet::thread_get_mask().unwrap();
+        let masks = each(&[0; 4], 4, "test", |_, _| Ok(SigSet::thread_get_mask().unwrap()));
+        for mask in masks.unwrap() {
+            assert!(mask.contains(nix::sys::signal::Signal::SIGUSR1));
+        }
+        assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+    }
+}
