@@ -16,7 +16,7 @@ GUEST := x86_64-unknown-linux-gnu
 
 BUILD_PACKAGES := gcc libc6-dev make git ca-certificates
 IMAGE_PACKAGES := mmdebstrap umoci skopeo python3
-TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun
+TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun docker-registry openssl
 BENCH_PACKAGES := runc crun bubblewrap busybox-static
 VM_PACKAGES = $(shell tests/vm/run --packages)
 

@@ -31,8 +31,14 @@ impl Registries {
     ///
     /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#determining-support>
     pub fn ping(&self, registry: &str) -> Result<()> {
-        let parsed = Reference::parse(&format!("{registry}/any"))
-            .map_err(|_| Error::invalid_input("ping", registry).cause("it is no HOST[:PORT]"))?;
+        // Parsed as a part of a name, it must be all of that name's domain.
+        let parsed = Reference::parse(&format!("{registry}/any/thing")).ok();
+        let parsed = parsed.filter(|name| name.path() == "any/thing");
+        let parsed = parsed.ok_or_else(|| {
+            Error::invalid_input("ping", registry)
+                .cause("it is no registry's name")
+                .fix("write HOST.DOMAIN, HOST:PORT or localhost")
+        })?;
         let client = Client::new(self, parsed.domain(), "", Action::Pull);
         let answer = client.send(&Request::get(client.root()));
         answer.map(drop).map_err(|failure| failure.error("ping", registry))

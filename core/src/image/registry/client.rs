@@ -193,7 +193,7 @@ impl Client {
             let response = self.shared.exchange(&request, authorization)?;
             let same_method = matches!(response.status, 307 | 308);
             let reading = request.method == Method::GET || request.method == Method::HEAD;
-            if !same_method && !(reading && matches!(response.status, 301..=303)) {
+            if !(same_method || reading && matches!(response.status, 301..=303)) {
                 return Ok(response);
             }
             let next = response.location()?;

@@ -292,9 +292,9 @@ mod tests {
         }
         let directory = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
         let path = directory.path().join("config.json");
-        assert_eq!(find(&[path.clone()], "a", "b").unwrap(), None);
+        assert_eq!(find(std::slice::from_ref(&path), "a", "b").unwrap(), None);
         std::fs::write(&path, "{").unwrap();
-        let error = find(&[path.clone()], "a", "b").unwrap_err().error("pull", "a/b");
+        let error = find(std::slice::from_ref(&path), "a", "b").unwrap_err().error("pull", "a/b");
         assert_eq!(error.kind(), ErrorKind::InvalidData);
         assert!(error.to_string().contains("config.json"), "{error}");
     }

@@ -37,6 +37,8 @@ where
         }
     };
     std::thread::scope(|scope| {
+        // Joined one by one: the scope itself ends before its last thread has.
+        let mut threads = Vec::new();
         for started in 0..bound.clamp(1, items.len().max(1)) {
             let thread = std::thread::Builder::new().name("skep-registry".into());
             let spawned = without_signals(|| thread.spawn_scoped(scope, run));
@@ -44,7 +46,13 @@ where
                 // Fewer threads will do.
                 Err(_) if started > 0 => break,
                 Err(error) => return Err(Error::os(operation, "a thread", error)),
-                Ok(_) => {}
+                Ok(thread) => threads.push(thread),
+            }
+        }
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                // The caller's own: it came from its report of progress.
+                std::panic::resume_unwind(panic);
             }
         }
         Ok(())
