@@ -220,6 +220,46 @@ fn from_https_to_http_go_blobs_only_and_without_credentials() {
     assert_eq!(plain.asked().len(), 2);
 }
 
+/// Tells the copy of this program which registry to ask.
+const ASKER: &str = "SKEP_TEST_ASKER";
+
+/// Not a test of its own: a process without children, which it still is when a helper has answered.
+#[test]
+fn asker_process() {
+    let Ok(server) = std::env::var(ASKER) else { return };
+    let config = std::path::PathBuf::from(std::env::var_os("DOCKER_CONFIG").unwrap());
+    let registries = quick()
+        .credential_files([config.join("config.json")])
+        .access(&*server, Access::new().plain_http());
+    registries.ping(&server).unwrap();
+    let waited = nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+    assert_eq!(waited, Err(nix::errno::Errno::ECHILD));
+}
+
+#[test]
+fn a_helper_is_asked_and_no_child_of_the_host() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start(|asked| match asked.header("authorization") {
+        Some(BASIC) => Reply::new(200, "{}"),
+        _ => closed(r#"Basic realm="skep""#),
+    });
+    let directory = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+    let helper = directory.path().join("docker-credential-test");
+    let script = "#!/bin/sh\necho '{\"Username\":\"user\",\"Secret\":\"password\"}'\n";
+    std::fs::write(&helper, script).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(directory.path().join("config.json"), r#"{"credsStore":"test"}"#).unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "access::asker_process", "--nocapture"])
+        .env(ASKER, server.name())
+        .env("DOCKER_CONFIG", directory.path())
+        .env("PATH", directory.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(server.asked().len(), 2);
+}
+
 #[test]
 fn mirrors_are_asked_first_and_the_registry_last() {
     let (here, there) = (made(), made());

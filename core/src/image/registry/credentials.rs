@@ -83,22 +83,39 @@ pub(super) fn files(variable: impl Fn(&str) -> Option<OsString>, uid: u32) -> Ve
     files
 }
 
+/// Where a file's word for a registry leads.
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    Credentials(Credentials),
+    /// A helper has them, under this key.
+    Helper {
+        name: String,
+        server: String,
+    },
+}
+
 /// The first credentials that `files` have for `repository` of `registry`; a file that does not
-/// exist has none.
+/// exist has none. `ask` asks the helper of a name for what it has under a key.
 ///
 /// # Errors
-/// `InvalidData` if a file is malformed, what its reading says.
+/// `InvalidData` if a file is malformed, what its reading says, what `ask` says.
 pub(super) fn find(
     files: &[PathBuf],
     registry: &str,
     repository: &str,
+    ask: impl Fn(&str, &str) -> Outcome<Option<Credentials>>,
 ) -> Outcome<Option<Credentials>> {
     for path in files {
         let Some(config) = read(path)? else { continue };
         let bad =
             |cause| Failure::new(ErrorKind::InvalidData, format!("{}: {cause}", path.display()));
-        if let Some(credentials) = config.find(registry, repository).map_err(bad)? {
-            return Ok(Some(credentials));
+        let found = match config.find(registry, repository).map_err(bad)? {
+            Some(Word::Helper { name, server }) => ask(&name, &server)?,
+            Some(Word::Credentials(credentials)) => Some(credentials),
+            None => None,
+        };
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
@@ -141,23 +158,28 @@ struct Auth {
 }
 
 impl Config {
-    fn find(&self, registry: &str, repository: &str) -> Result<Option<Credentials>, &'static str> {
-        let helper = self.cred_helpers.iter().find(|(key, _)| is_registry(key, registry));
-        if helper.is_some() {
-            return Err(HELPER);
+    fn find(&self, registry: &str, repository: &str) -> Result<Option<Word>, &'static str> {
+        let helper = |name: &str, server: &str| {
+            Some(Word::Helper { name: name.to_owned(), server: server.to_owned() })
+        };
+        let own = self.cred_helpers.iter().find(|(key, _)| is_registry(key, registry));
+        if let Some((key, name)) = own {
+            return Ok(helper(name, key));
         }
         let auth = names(registry, repository).find_map(|name| {
             self.auths.iter().find(|(key, _)| is_name(key, &name)).map(|(_, auth)| auth)
         });
-        match auth.map(Auth::credentials) {
-            // docker leaves an empty entry for what its store has.
-            None | Some(Ok(None)) if self.creds_store.is_some() => Err(HELPER),
-            found => found.unwrap_or(Ok(None)),
+        if let Some(credentials) = auth.map(Auth::credentials).transpose()?.flatten() {
+            return Ok(Some(Word::Credentials(credentials)));
         }
+        // docker leaves an empty entry for what its store has, or none.
+        let server = if registry == "docker.io" { DOCKER_SERVER } else { registry };
+        Ok(self.creds_store.as_ref().and_then(|store| helper(store, server)))
     }
 }
 
-const HELPER: &str = "it leaves the registry to a credential helper";
+/// What docker keeps docker.io's credentials under.
+const DOCKER_SERVER: &str = "https://index.docker.io/v1/";
 
 impl Auth {
     fn credentials(&self) -> Result<Option<Credentials>, &'static str> {
@@ -217,11 +239,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn find_in(
-        json: &str,
-        registry: &str,
-        repository: &str,
-    ) -> Result<Option<Credentials>, &'static str> {
+    fn find_in(json: &str, registry: &str, repository: &str) -> Result<Option<Word>, &'static str> {
         serde_json::from_str::<Config>(json).unwrap().find(registry, repository)
     }
 
@@ -280,7 +298,29 @@ mod tests {
             ("padded", "x", Some(Credentials::password("u", "p"))),
             ("empty", "x", None),
         ] {
-            assert!(find_in(json, registry, repository) == Ok(expected), "{registry}/{repository}");
+            let expected = expected.map(Word::Credentials);
+            assert_eq!(
+                find_in(json, registry, repository),
+                Ok(expected),
+                "{registry}/{repository}"
+            );
+        }
+    }
+
+    #[test]
+    fn helpers_are_asked_under_dockers_keys() {
+        let json = r#"{"credsStore": "store", "credHelpers": {"reg:1": "own"}, "auths": {
+            "reg:2": {"auth": "cjpy"}, "reg:3": {}
+        }}"#;
+        let helper =
+            |name: &str, server: &str| Word::Helper { name: name.into(), server: server.into() };
+        for (registry, expected) in [
+            ("reg:1", helper("own", "reg:1")),
+            ("reg:2", Word::Credentials(Credentials::password("r", "r"))),
+            ("reg:3", helper("store", "reg:3")),
+            ("docker.io", helper("store", DOCKER_SERVER)),
+        ] {
+            assert_eq!(find_in(json, registry, "x"), Ok(Some(expected)), "{registry}");
         }
     }
 
@@ -292,9 +332,11 @@ mod tests {
         }
         let directory = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
         let path = directory.path().join("config.json");
-        assert_eq!(find(std::slice::from_ref(&path), "a", "b").unwrap(), None);
+        assert_eq!(find(std::slice::from_ref(&path), "a", "b", |_, _| Ok(None)).unwrap(), None);
         std::fs::write(&path, "{").unwrap();
-        let error = find(std::slice::from_ref(&path), "a", "b").unwrap_err().error("pull", "a/b");
+        let error = find(std::slice::from_ref(&path), "a", "b", |_, _| Ok(None))
+            .unwrap_err()
+            .error("pull", "a/b");
         assert_eq!(error.kind(), ErrorKind::InvalidData);
         assert!(error.to_string().contains("config.json"), "{error}");
     }

@@ -15,6 +15,7 @@ mod client;
 mod credentials;
 mod download;
 mod failure;
+mod helper;
 mod parallel;
 mod pull;
 mod push;

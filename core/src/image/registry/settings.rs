@@ -9,6 +9,7 @@ use rustls::crypto::CryptoProvider;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey};
 
 use super::credentials::{self, Credentials};
+use super::helper;
 use crate::{Error, ErrorKind, Result};
 
 /// The registries as this program reaches them: with which credentials, certificates and mirrors.
@@ -83,7 +84,10 @@ impl Settings {
         let uid = rustix::process::getuid().as_raw();
         let usual = || credentials::files(|name| std::env::var_os(name), uid);
         let files = self.credential_files.clone().unwrap_or_else(usual);
-        credentials::find(&files, registry, repository)
+        let path = || std::env::var_os("PATH");
+        credentials::find(&files, registry, repository, |name, server| {
+            helper::ask(name, server, path(), self.timeout)
+        })
     }
 }
 
