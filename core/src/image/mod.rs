@@ -1,11 +1,12 @@
 //! Images: named, loaded, stored, unpacked.
 //!
 //! An [`Images`] is what a store has of them. [`Images::load`] takes what docker, podman and
-//! skopeo save, [`Images::import`] a root file system; [`Images::find`] gives an [`Image`] by name
-//! or id, whose [`layers`](Image::layers) are directories for overlayfs, bottom first.
+//! skopeo save, [`Images::import`] a root file system, [`Images::pull`] what a [`registry`] has;
+//! [`Images::find`] gives an [`Image`] by name or id, whose [`layers`](Image::layers) are
+//! directories for overlayfs, bottom first.
 //!
 //! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
-//! There is no network here and nothing is run.
+//! Only [`registry`] knows a network, and nothing of an image is run.
 
 mod compression;
 mod config;

@@ -118,3 +118,39 @@ fn only_what_an_image_does_not_share_is_fetched() {
     let shared = format!("GET /v2/app/blobs/{}", Digest::of(&base.layers[0]));
     assert_eq!((one.lines(&shared).len(), two.lines(&shared).len()), (1, 0));
 }
+
+/// A server that is silent at its request number `at`, counted from 0, and then for ever after.
+fn silent_from(made: &Made, at: usize) -> Server {
+    let (made, asked) = (made.clone(), std::sync::atomic::AtomicUsize::new(0));
+    Server::start(move |request| {
+        let number = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let reply = registry(&made, request);
+        if number < at { reply } else { reply.hang(0) }
+    })
+}
+
+#[test]
+fn a_store_survives_a_pull_killed_at_any_request() {
+    let made = Made::new("any request", &[3000, 2000, 1000]);
+    let config = format!("GET /v2/app/blobs/{}", Digest::of(&made.config));
+    for at in 0..5 {
+        let (served, store) = (made.clone(), Store::new());
+        let silent = silent_from(&made, at);
+        let mut victim = puller(&silent, store.root());
+        while silent.asked().len() <= at {
+            assert_eq!(victim.0.try_wait().unwrap(), None, "the puller ended by itself");
+            std::thread::yield_now();
+        }
+        victim.0.kill().unwrap();
+        victim.0.wait().unwrap();
+        let images = Images::open(store.root()).unwrap();
+        assert_eq!(images.list().unwrap(), [], "{at}");
+        assert_eq!(store.names("staging"), [""; 0], "{at}");
+
+        let server = Server::start(move |asked| registry(&served, asked));
+        assert_eq!(pull(&server.name(), store.root()), made.id());
+        assert_eq!(store.names("partial"), [""; 0]);
+        // What comes first was here before anything else was asked for.
+        assert_eq!(server.lines(&config).len(), usize::from(at < 2), "{at}");
+    }
+}

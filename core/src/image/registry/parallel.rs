@@ -31,9 +31,11 @@ where
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(i) else { return };
             let result = work(item, &stop);
-            stop.fetch_or(result.is_err(), Ordering::Relaxed);
+            let failed = result.is_err();
             // Nothing can panic while it is held.
             results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, result));
+            // Behind the push, so that who fails because of it is behind in the list.
+            stop.fetch_or(failed, Ordering::SeqCst);
         }
     };
     std::thread::scope(|scope| {
@@ -45,7 +47,9 @@ where
             match spawned {
                 // Fewer threads will do.
                 Err(_) if started > 0 => break,
-                Err(error) => return Err(Error::os(operation, "a thread", error)),
+                Err(error) => {
+                    return Err(Error::os("start", format!("a thread to {operation} with"), error));
+                }
                 Ok(thread) => threads.push(thread),
             }
         }

@@ -169,7 +169,8 @@ impl Images {
         let parsed = Reference::parse(reference)?;
         let clients = Client::to_pull(&options.registries, parsed.domain(), parsed.path());
         let pull = Pull { images: self, subject: reference, reference: parsed, clients, options };
-        let image = without_file_size_signal(|| pull.run())
+        let image = pull
+            .run()
             .map_err(|error| error.fix_data("have it pushed again, or use another registry"))?;
         if options.unpack {
             let layers = &image.manifest().layers;
@@ -273,7 +274,9 @@ impl Pull<'_> {
     fn fetch(&self, found: &Found<'_>) -> Result<Image> {
         let staging = self.images.layout.stage()?;
         let stop = AtomicBool::new(false);
-        let config = self.fetch_blob(found, &found.manifest.config, &stop, &|_| {})?;
+        // In this thread, which the signal of a limit of file sizes would end.
+        let config = || self.fetch_blob(found, &found.manifest.config, &stop, &|_| {});
+        let config = without_file_size_signal(config)?;
         self.check_config(found, &config)?;
         let layers = &found.manifest.layers;
         let mut here = parallel::each(layers, self.options.parallel, OPERATION, |layer, stop| {
@@ -287,7 +290,7 @@ impl Pull<'_> {
             })
         })?;
         here.push(config);
-        self.publish(found, &staging, &here)
+        without_file_size_signal(|| self.publish(found, &staging, &here))
     }
 
     /// Makes one blob be here, fetched by whomever.

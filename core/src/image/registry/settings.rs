@@ -10,6 +10,7 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey};
 
 use super::credentials::{self, Credentials};
 use super::helper;
+use crate::sys::fork;
 use crate::{Error, ErrorKind, Result};
 
 /// The registries as this program reaches them: with which credentials, certificates and mirrors.
@@ -29,17 +30,26 @@ use crate::{Error, ErrorKind, Result};
 ///     .access("docker.io", Access::new().mirror("mirror.example:5000"));
 /// # let _ = registries;
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Registries(pub(super) Arc<Shared>);
 
 /// What clones of [`Registries`] share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
+    /// A forked copy would speak on the same connections.
+    pub(super) host: fork::Process,
     pub(super) settings: Settings,
     /// Connections, by authority.
     pub(super) agents: Mutex<HashMap<String, ureq::Agent>>,
     /// What was last let in, by authority and scope.
     pub(super) tokens: Mutex<HashMap<(String, String), Slot>>,
+}
+
+impl Shared {
+    fn new(settings: Settings) -> Self {
+        let host = fork::Process::current();
+        Shared { host, settings, agents: Mutex::default(), tokens: Mutex::default() }
+    }
 }
 
 /// A value of `Authorization`; locked while a new one is fetched, so that one thread does.
@@ -91,6 +101,12 @@ impl Settings {
     }
 }
 
+impl Default for Registries {
+    fn default() -> Self {
+        Registries(Arc::new(Shared::new(Settings::default())))
+    }
+}
+
 impl Registries {
     /// The defaults; see the [type](Self).
     pub fn new() -> Self {
@@ -131,7 +147,7 @@ impl Registries {
         let mut settings = self.0.settings.clone();
         change(&mut settings);
         // Without what is kept: it was obtained by the former settings.
-        Registries(Arc::new(Shared { settings, ..Shared::default() }))
+        Registries(Arc::new(Shared::new(settings)))
     }
 }
 

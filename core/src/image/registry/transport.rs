@@ -2,12 +2,16 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
+use ureq::config::Config;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use ureq::http::{HeaderMap, Method};
+use ureq::http::{HeaderMap, Method, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Body, SendBody};
+use ureq::unversioned::resolver::{self, DefaultResolver, ResolvedSocketAddrs};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use super::client::DOCKER_HOST;
 use super::failure::{Failure, Outcome};
@@ -17,6 +21,9 @@ use crate::ErrorKind;
 
 /// Bytes of all headers of an answer.
 const MAX_HEADERS: usize = 64 << 10;
+
+/// A registry that is to check all of an upload may take so many times longer to answer.
+const PATIENCE: u32 = 10;
 
 /// What a request carries. It can be sent again.
 #[derive(Clone, Copy)]
@@ -136,6 +143,10 @@ impl Shared {
         authorization: Option<&str>,
     ) -> Outcome<Response> {
         let host = request.url.authority();
+        if !self.host.is_current() {
+            return Err(Failure::new(ErrorKind::InvalidState, "this process is a forked copy")
+                .fix("open the registries and the store anew there"));
+        }
         let agent = self.agent(&request.url);
         let mut builder = ureq::http::Request::builder()
             .method(request.method.clone())
@@ -153,7 +164,10 @@ impl Shared {
             Payload::None if request.method == Method::GET || request.method == Method::HEAD => {
                 agent.run(builder.body(()).map_err(invalid)?)
             }
-            Payload::None => agent.run(builder.body(&b""[..]).map_err(invalid)?),
+            Payload::None => {
+                let request = builder.body(&b""[..]).map_err(invalid)?;
+                agent.run(self.patient(&agent, request))
+            }
             Payload::Bytes { media_type, bytes } => {
                 agent.run(builder.header(CONTENT_TYPE, media_type).body(bytes).map_err(invalid)?)
             }
@@ -165,12 +179,24 @@ impl Shared {
                 let builder = builder
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .header(CONTENT_LENGTH, length);
-                agent.run(builder.body(SendBody::from_reader(&mut piece)).map_err(invalid)?)
+                let request = builder.body(SendBody::from_reader(&mut piece)).map_err(invalid)?;
+                agent.run(self.patient(&agent, request))
             }
         };
         let (parts, body) = sent.map_err(|error| Failure::transport(host, error))?.into_parts();
         let status = parts.status.as_u16();
         Ok(Response { status, headers: parts.headers, body, url: request.url.clone() })
+    }
+
+    /// With more time for the answer.
+    fn patient<S: AsSendBody>(
+        &self,
+        agent: &Agent,
+        request: ureq::http::Request<S>,
+    ) -> ureq::http::Request<S> {
+        let timeout = Some(self.settings.timeout.saturating_mul(PATIENCE));
+        let config = agent.configure_request(request);
+        config.timeout_recv_response(timeout).timeout_per_read(timeout).build()
     }
 
     /// The connections to a host. Each has its own certificates.
@@ -186,16 +212,39 @@ impl Shared {
                 .max_response_header_size(MAX_HEADERS)
                 .user_agent(concat!("skep/", env!("CARGO_PKG_VERSION")))
                 .tls_config(tls(access))
-                // No budget for a whole call: ureq would start a thread to resolve names within it.
                 .timeout_connect(timeout)
                 .timeout_send_request(timeout)
                 .timeout_recv_response(timeout)
                 .timeout_per_read(timeout)
                 .timeout_per_write(timeout);
-            Agent::new_with_config(config.build())
+            let config = if is_loopback(url) { config.proxy(None) } else { config };
+            Agent::with_parts(config.build(), DefaultConnector::default(), Resolver::default())
         };
         agents.entry(url.authority().to_owned()).or_insert_with(make).clone()
     }
+}
+
+/// Resolves names in the calling thread. Ureq's own resolver leaves a thread behind when a name
+/// takes longer than it may.
+#[derive(Debug, Default)]
+struct Resolver(DefaultResolver);
+
+impl resolver::Resolver for Resolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.0.resolve(uri, config, NextTimeout::default())
+    }
+}
+
+/// Whether it is this machine, which is never asked through a proxy.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// What settings call the host of an address.

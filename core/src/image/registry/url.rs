@@ -81,6 +81,11 @@ impl Url {
         self.secure == other.secure && self.host_and_port() == other.host_and_port()
     }
 
+    /// The host alone; an IPv6 address in its brackets.
+    pub(super) fn host(&self) -> &str {
+        self.host_and_port().0
+    }
+
     fn host_and_port(&self) -> (&str, &str) {
         let default = if self.secure { "443" } else { "80" };
         match self.authority.rsplit_once(':') {
