@@ -1,7 +1,8 @@
 //! Pulls an image: from a reference to an image in the store.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -208,14 +209,13 @@ struct Here {
 impl Pull<'_> {
     fn run(&self) -> Result<Image> {
         let found = self.find()?;
-        let mut round = 1;
-        loop {
-            match self.fetch(&found) {
-                // A blob was in the store, and then it was not.
-                Err(error) if error.kind() == ErrorKind::NotFound && round < ROUNDS => round += 1,
-                result => return result,
+        for _ in 0..ROUNDS {
+            if let Some(image) = self.fetch(&found)? {
+                return Ok(image);
             }
         }
+        Err(Error::new(ErrorKind::NotFound, OPERATION, self.subject)
+            .cause("its blobs are removed again and again while it is pulled"))
     }
 
     fn failed(&self, failure: Failure) -> Error {
@@ -271,13 +271,18 @@ impl Pull<'_> {
         Error::new(error.kind(), OPERATION, self.subject).with_source(error)
     }
 
-    fn fetch(&self, found: &Found<'_>) -> Result<Image> {
+    /// `None` if a blob was in the store, and then it was not.
+    fn fetch(&self, found: &Found<'_>) -> Result<Option<Image>> {
         let staging = self.images.layout.stage()?;
         let stop = AtomicBool::new(false);
+        if found.manifest.config.size > MAX_DOCUMENT {
+            return Err(self.about(too_large(&found.manifest.config.digest.to_string())));
+        }
         // In this thread, which the signal of a limit of file sizes would end.
         let config = || self.fetch_blob(found, &found.manifest.config, &stop, &|_| {});
         let config = without_file_size_signal(config)?;
-        self.check_config(found, &config)?;
+        let Some(bytes) = self.read(&config)? else { return Ok(None) };
+        self.check_config(found, &bytes)?;
         let layers = &found.manifest.layers;
         let mut here = parallel::each(layers, self.options.parallel, OPERATION, |layer, stop| {
             let reported = std::cell::Cell::new(None);
@@ -317,13 +322,24 @@ impl Pull<'_> {
         Ok(Here { staged, _partial: partial })
     }
 
+    /// A small blob that is here; `None` if it is not any more.
+    fn read(&self, here: &Here) -> Result<Option<Vec<u8>>> {
+        let subject = here.staged.digest.to_string();
+        // Who pulls the same at the same time may have moved it to its place.
+        for path in [&here.staged.path, &self.images.layout.blob_path(&here.staged.digest)] {
+            match File::open(path) {
+                Ok(file) => return read_bounded(file, &subject).map(Some),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::os("open blob", subject, error)),
+            }
+        }
+        Ok(None)
+    }
+
     /// Checks what an image without an index may be wrong in: its layers and its platform.
-    fn check_config(&self, found: &Found<'_>, config: &Here) -> Result<()> {
-        let path: &PathBuf = &config.staged.path;
-        let subject = config.staged.digest.to_string();
-        let file = std::fs::File::open(path).map_err(|e| Error::os("open blob", &*subject, e))?;
-        let bytes = read_bounded(file, &subject)?;
-        let config = ImageConfig::parse(&bytes, &found.manifest, &subject)
+    fn check_config(&self, found: &Found<'_>, bytes: &[u8]) -> Result<()> {
+        let subject = found.manifest.config.digest.to_string();
+        let config = ImageConfig::parse(bytes, &found.manifest, &subject)
             .map_err(|error| self.about(error))?;
         let wanted = self.options.platform.clone().unwrap_or_else(Platform::host);
         let same = |has: &str, wanted: &str| has.is_empty() || has == wanted;
@@ -335,7 +351,12 @@ impl Pull<'_> {
             .fix("ask for its platform, if that is what is wanted"))
     }
 
-    fn publish(&self, found: &Found<'_>, staging: &Staging<'_>, here: &[Here]) -> Result<Image> {
+    fn publish(
+        &self,
+        found: &Found<'_>,
+        staging: &Staging<'_>,
+        here: &[Here],
+    ) -> Result<Option<Image>> {
         let mut blobs: Vec<StagedBlob> = here.iter().map(|here| here.staged.clone()).collect();
         let digest = found.descriptor.digest.to_string();
         blobs.push(staging.blob(&*found.bytes, &digest)?);
@@ -348,10 +369,10 @@ impl Pull<'_> {
         };
         let config = found.manifest.config.clone();
         let candidate = Candidate { manifest, config, blobs, references: vec![name] };
-        let published = self.images.publish(staging, &[candidate])?.pop();
-        published.ok_or_else(|| {
-            let none = Failure::new(ErrorKind::NotFound, "it was removed in the meantime");
-            self.failed(none)
-        })
+        match self.images.publish(staging, &[candidate]) {
+            Ok(mut images) => Ok(images.pop()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
