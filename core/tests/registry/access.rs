@@ -1,7 +1,10 @@
 //! Who is shown credentials, and who is not; mirrors.
 
+use std::time::Duration;
+
 use serde_json::json;
 use skep::ErrorKind;
+use skep::image::Digest;
 use skep::image::registry::{Access, Credentials, PullOptions, PushOptions, Registries};
 
 use crate::image::{Made, Store};
@@ -282,6 +285,21 @@ fn mirrors_are_asked_first_and_the_registry_last() {
     assert_eq!((mirror.asked().len(), server.asked().len()), (3, 0));
     pull(&server, &through(mirror.name())).unwrap();
     assert_eq!((mirror.asked().len(), server.asked().len()), (4, 3));
+}
+
+#[test]
+fn what_a_mirror_has_spoilt_is_fetched_from_the_registry() {
+    let (here, there) = (made(), made());
+    let mirror = Server::start(move |asked| match asked.target.contains("/blobs/") {
+        true => Reply::new(200, vec![b'x'; here.layers[0].len()]).cut(500),
+        false => registry(&here, asked),
+    });
+    let server = Server::start(move |asked| registry(&there, asked));
+    let access = Access::new().plain_http().mirror(mirror.name());
+    let registries = mirror.registries().access(server.name(), access).attempts(1, Duration::ZERO);
+    pull(&server, &registries).unwrap();
+    let layer = format!("GET /v2/app/blobs/{}", Digest::of(&made().layers[0]));
+    assert_eq!((mirror.lines(&layer).len(), server.lines(&layer).len()), (1, 2));
 }
 
 #[test]

@@ -170,6 +170,7 @@ impl Client {
         };
         match token::answer(&self.shared, &asked)? {
             Some(authorization) if known.as_ref() != Some(&authorization) => {
+                refusal.drain();
                 *held = Some(authorization.clone());
                 Ok(authorization)
             }
@@ -197,6 +198,7 @@ impl Client {
                 return Ok(response);
             }
             let next = response.location()?;
+            response.drain();
             if !next.same_origin(&request.url) {
                 authorization = None;
             }

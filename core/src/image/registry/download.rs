@@ -33,8 +33,9 @@ struct State<'a> {
     partial: &'a mut Partial,
     hasher: Hasher,
     have: u64,
-    /// Whether some of it is what an earlier call left: a loss of power may have spoilt it.
-    inherited: bool,
+    /// How often what was put together from several answers may be thrown away and fetched in one:
+    /// another registry, or a loss of power, may have spoilt a part.
+    fresh_starts: u32,
 }
 
 impl Download<'_> {
@@ -44,9 +45,10 @@ impl Download<'_> {
     /// What the last of them says. What was fetched stays, unless it is not the blob.
     pub(super) fn run(&self, clients: &[&Client], partial: &mut Partial) -> Outcome<()> {
         let (hasher, have) = partial.hash(self.blob.size)?;
-        let mut state = State { partial, hasher, have, inherited: have > 0 };
+        let mut state = State { partial, hasher, have, fresh_starts: 0 };
         let mut result = Err(Failure::new(ErrorKind::NotFound, "no registry has it"));
         for client in clients {
+            state.fresh_starts = 1;
             result = self.fetch(client, &mut state);
             if result.is_ok() || self.stop.load(Ordering::Relaxed) {
                 break;
@@ -74,15 +76,16 @@ impl Download<'_> {
     /// One request for what is missing.
     fn go_on(&self, client: &Client, state: &mut State<'_>) -> Outcome<()> {
         (self.report)(state.have);
+        let resumed = state.have > 0;
         if state.have < self.blob.size || self.blob.size == 0 {
             let response = self.ask(client, state)?;
             self.receive(client, response, state)?;
         }
         let found = std::mem::replace(&mut state.hasher, Hasher::new()).finish();
         if found != self.blob.digest {
-            let inherited = std::mem::take(&mut state.inherited);
             state.restart()?;
-            if inherited {
+            if resumed && state.fresh_starts > 0 {
+                state.fresh_starts -= 1;
                 return self.go_on(client, state);
             }
             return Err(self.mismatch(client, format!("it hashes to {found}")));

@@ -39,7 +39,7 @@ pub(super) struct Shared {
     /// A forked copy would speak on the same connections.
     pub(super) host: fork::Process,
     pub(super) settings: Settings,
-    /// Connections, by authority.
+    /// Connections: one set for each host with certificates of its own, one for the others.
     pub(super) agents: Mutex<HashMap<String, ureq::Agent>>,
     /// What was last let in, by authority and scope.
     pub(super) tokens: Mutex<HashMap<(String, String), Slot>>,

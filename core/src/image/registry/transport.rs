@@ -1,7 +1,7 @@
 //! One request to one host, and its answer: bounded, timed, and nothing followed.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
@@ -21,6 +21,12 @@ use crate::ErrorKind;
 
 /// Bytes of all headers of an answer.
 const MAX_HEADERS: usize = 64 << 10;
+
+/// What is read of an answer that says no, or says where else to ask.
+const MAX_EXPLANATION: u64 = 16 << 10;
+
+/// Connections that wait for another request, for at most 15 seconds.
+const MAX_IDLE: usize = 8;
 
 /// A registry that is to check all of an upload may take so many times longer to answer.
 const PATIENCE: u32 = 10;
@@ -122,15 +128,18 @@ impl Response {
         self.body.into_with_config().limit(u64::MAX).reader()
     }
 
+    /// Reads what little there may be, so that the connection can be used again.
+    pub(super) fn drain(self) {
+        let _ = io::copy(&mut self.reader().take(MAX_EXPLANATION), &mut io::sink());
+    }
+
     /// What a status that says no means.
     pub(super) fn failure(self) -> Failure {
-        /// What is read of an error's explanation.
-        const MAX: u64 = 16 << 10;
         let (status, host) = (self.status, self.url.authority().to_owned());
         let after = self.header(RETRY_AFTER.as_str()).and_then(super::retry::after);
         let mut bytes = Vec::new();
         // Without an explanation, the status alone says why.
-        let _ = self.reader().take(MAX).read_to_end(&mut bytes);
+        let _ = self.reader().take(MAX_EXPLANATION).read_to_end(&mut bytes);
         Failure::status(&host, status, &bytes, after)
     }
 }
@@ -199,12 +208,20 @@ impl Shared {
         config.timeout_recv_response(timeout).timeout_per_read(timeout).build()
     }
 
-    /// The connections to a host. Each has its own certificates.
+    /// The connections to a host. Those without certificates of their own share the platform's,
+    /// which take a while to be read.
     fn agent(&self, url: &Url) -> Agent {
+        let access = self.settings.access(name(url.authority()));
+        let key = match access {
+            Some(Access { authorities: Some(_), .. } | Access { client: Some(_), .. }) => {
+                url.authority()
+            }
+            _ if is_loopback(url) => "localhost",
+            _ => "",
+        };
         // Nothing can panic half way through a change of the map.
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let access = self.settings.access(name(url.authority()));
             let timeout = Some(self.settings.timeout);
             let config = Agent::config_builder()
                 .http_status_as_error(false)
@@ -212,6 +229,8 @@ impl Shared {
                 .max_response_header_size(MAX_HEADERS)
                 .user_agent(concat!("skep/", env!("CARGO_PKG_VERSION")))
                 .tls_config(tls(access))
+                .max_idle_connections(MAX_IDLE)
+                .max_idle_connections_per_host(MAX_IDLE)
                 .timeout_connect(timeout)
                 .timeout_send_request(timeout)
                 .timeout_recv_response(timeout)
@@ -220,7 +239,7 @@ impl Shared {
             let config = if is_loopback(url) { config.proxy(None) } else { config };
             Agent::with_parts(config.build(), DefaultConnector::default(), Resolver::default())
         };
-        agents.entry(url.authority().to_owned()).or_insert_with(make).clone()
+        agents.entry(key.to_owned()).or_insert_with(make).clone()
     }
 }
 
