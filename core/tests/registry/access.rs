@@ -198,7 +198,7 @@ fn from_https_to_http_go_blobs_only_and_without_credentials() {
     let plain = Server::start(move |asked| registry(&plainly, asked));
     let secure = |redirected: &'static str| {
         let (made, to) = (made.clone(), format!("http://{}", plain.name()));
-        Server::start_tls(server_config(directory.path()), move |asked| {
+        Server::start_tls(server_config(directory.path(), false), move |asked| {
             match asked.header("authorization") {
                 Some(BASIC) if asked.target.contains(redirected) => {
                     Reply::redirect(&format!("{to}{}", asked.target))
@@ -221,6 +221,25 @@ fn from_https_to_http_go_blobs_only_and_without_credentials() {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.to_string().contains("plain http"), "{error}");
     assert_eq!(plain.asked().len(), 2);
+}
+
+#[test]
+fn a_client_certificate_is_shown() {
+    if !have("openssl") {
+        return;
+    }
+    let directory = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+    make_certificates(directory.path());
+    let read = |name: &str| std::fs::read(directory.path().join(name)).unwrap();
+    let server = Server::start_tls(server_config(directory.path(), true), |_| Reply::new(200, ""));
+    let access = Access::new().certificate_authority(&read("ca.pem")).unwrap();
+    let error = quick().access(server.name(), access.clone()).ping(&server.name()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    let key = read("server.key");
+    let shown = access.clone().client_certificate(&read("server.pem"), &key).unwrap();
+    quick().access(server.name(), shown).ping(&server.name()).unwrap();
+    let error = access.client_certificate(&read("ca.pem"), &key).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "another's key");
 }
 
 /// Tells the copy of this program which registry to ask.

@@ -137,14 +137,23 @@ pub(crate) fn make_certificates(directory: &Path) {
     );
 }
 
-/// A server's side of the same certificates.
-pub(crate) fn server_config(directory: &Path) -> Arc<rustls::ServerConfig> {
+/// A server's side of the same certificates; it may want one of its clients, too.
+pub(crate) fn server_config(directory: &Path, of_clients: bool) -> Arc<rustls::ServerConfig> {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let certificate = CertificateDer::from_pem_file(directory.join("server.pem")).unwrap();
+    use rustls::server::WebPkiClientVerifier;
+    let read = |name: &str| CertificateDer::from_pem_file(directory.join(name)).unwrap();
     let key = PrivateKeyDer::from_pem_file(directory.join("server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
+    let builder = rustls::ServerConfig::builder_with_provider(provider.clone());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = if of_clients {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(read("ca.pem")).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    Arc::new(builder.with_single_cert(vec![read("server.pem")], key).unwrap())
 }
