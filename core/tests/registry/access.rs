@@ -283,6 +283,17 @@ fn a_helper_is_asked_and_no_child_of_the_host() {
 }
 
 #[test]
+fn a_registry_may_be_an_ipv6_address() {
+    let made = made();
+    let Some(server) = Server::start_6(move |asked| registry(&made, asked)) else {
+        eprintln!("skipped: there is no IPv6");
+        return;
+    };
+    assert!(server.name().starts_with("[::1]:"));
+    pull(&server, &server.registries()).unwrap();
+}
+
+#[test]
 fn mirrors_are_asked_first_and_the_registry_last() {
     let (here, there) = (made(), made());
     let mirror = Server::start(move |asked| {

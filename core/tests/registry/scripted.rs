@@ -135,21 +135,29 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
-        Server::serve(script, None)
+        Server::serve(TcpListener::bind("127.0.0.1:0").unwrap(), script, None)
+    }
+
+    /// On IPv6's loopback; `None` where there is none.
+    pub(crate) fn start_6(
+        script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Option<Self> {
+        let listener = TcpListener::bind("[::1]:0").ok()?;
+        Some(Server::serve(listener, script, None))
     }
 
     pub(crate) fn start_tls(
         tls: Arc<rustls::ServerConfig>,
         script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Server::serve(script, Some(tls))
+        Server::serve(TcpListener::bind("127.0.0.1:0").unwrap(), script, Some(tls))
     }
 
     fn serve(
+        listener: TcpListener,
         script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, stop) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::<AtomicBool>::default());
         let script: Arc<Script> = Arc::new(script);

@@ -13,6 +13,9 @@ use crate::scripted::{Server, quick, registry};
 /// Tells the copy of this program what to pull, and into which store.
 const PULLER: &str = "SKEP_TEST_PULLER";
 
+/// The same for a process with a limit of file sizes.
+const LIMITED: &str = "SKEP_TEST_LIMITED";
+
 /// Ends the child also if the test fails.
 struct Child(std::process::Child);
 
@@ -34,10 +37,14 @@ fn puller(server: &Server, store: &Path) -> Child {
 }
 
 fn pull(server: &str, store: &Path) -> Digest {
+    try_pull(server, store).unwrap()
+}
+
+fn try_pull(server: &str, store: &Path) -> skep::Result<Digest> {
     let registries = quick().access(server, Access::new().plain_http());
     let options = PullOptions::new().registries(&registries).unpack(false);
-    let image = Images::open(store).unwrap().pull(&format!("{server}/app:1"), &options).unwrap();
-    *image.id()
+    let image = Images::open(store)?.pull(&format!("{server}/app:1"), &options)?;
+    Ok(*image.id())
 }
 
 /// Not a test of its own: what the other process does. No thread outlives its pull.
@@ -52,6 +59,33 @@ fn puller_process() {
     while threads() != before {
         std::thread::yield_now();
     }
+}
+
+/// Not a test of its own: a process whose files may not be as large as the layer.
+#[test]
+fn limited_process() {
+    let Ok(what) = std::env::var(LIMITED) else { return };
+    let (server, store) = what.split_once(' ').unwrap();
+    let error = try_pull(server, Path::new(store)).unwrap_err();
+    assert_eq!(error.kind(), skep::ErrorKind::ResourceExhausted, "{error}");
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_an_error_and_loses_nothing() {
+    let made = Made::new("limited", &[1 << 20]);
+    let (served, store) = (made.clone(), Store::new());
+    let server = Server::start(move |asked| registry(&served, asked));
+    let output = Command::new("sh")
+        .args(["-c", r#"ulimit -f 512; exec "$0" --exact together::limited_process --nocapture"#])
+        .arg(std::env::current_exe().unwrap())
+        .env(LIMITED, format!("{} {}", server.name(), store.root().display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(store.images.list().unwrap(), []);
+    assert_eq!(pull(&server.name(), store.root()), made.id());
+    let ranges = server.asked().iter().filter(|asked| asked.header("range").is_some()).count();
+    assert_eq!(ranges, 1, "what there was room for was kept");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod credentials;
 mod download;
 mod failure;
 mod helper;
+mod options;
 mod parallel;
 mod pull;
 mod push;
@@ -27,6 +28,6 @@ mod upload;
 mod url;
 
 pub use credentials::Credentials;
-pub use pull::{Progress, PullOptions};
+pub use options::{Progress, PullOptions};
 pub use push::PushOptions;
 pub use settings::{Access, Registries};

@@ -117,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_of_the_work_is_the_callers() {
+        let work = || {
+            each(&[1, 2, 3], 2, "test", |item, _| if *item == 2 { panic!("mine") } else { Ok(()) })
+        };
+        let panic = std::panic::catch_unwind(work).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"mine"));
+    }
+
+    #[test]
     fn threads_meet_no_signal_and_the_caller_keeps_its_mask() {
         let before = SigSet::thread_get_mask().unwrap();
         let masks = each(&[0; 4], 4, "test", |_, _| Ok(SigSet::thread_get_mask().unwrap()));

@@ -1,23 +1,21 @@
 //! Pulls an image: from a reference to an image in the store.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api::target;
 use super::client::Client;
 use super::download::Download;
 use super::failure::{Failure, Outcome};
+use super::options::PullOptions;
 use super::parallel;
-use super::settings::Registries;
 use crate::image::config::ImageConfig;
 use crate::image::layout::{StagedBlob, Staging, read_bounded};
 use crate::image::load::Candidate;
 use crate::image::manifest::{Descriptor, MAX_DOCUMENT, Manifest, resolve, too_large};
 use crate::image::partial::{Blob, Partial};
-use crate::image::{Digest, Image, Images, Platform, Reference};
+use crate::image::{Image, Images, Platform, Reference};
 use crate::sys::sigpipe::without_file_size_signal;
 use crate::{Error, ErrorKind, Result};
 
@@ -28,116 +26,6 @@ const ROUNDS: u32 = 3;
 
 /// Bytes of a layer between two reports.
 const STEP: u64 = 256 << 10;
-
-/// How far one layer of a pull is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// The digest of the layer's blob.
-    pub layer: Digest,
-    /// The blob's bytes.
-    pub total: u64,
-    /// Those of them that are here.
-    pub fetched: u64,
-    /// Whether the layer is unpacked.
-    pub unpacked: bool,
-}
-
-type Callback = Arc<dyn Fn(&Progress) + Send + Sync>;
-
-/// How [`Images::pull`] pulls.
-///
-/// ```
-/// use skep::image::registry::PullOptions;
-///
-/// let options = PullOptions::new()
-///     .platform("linux/arm64".parse()?)
-///     .progress(|progress| eprintln!("{} {}", progress.layer, progress.fetched));
-/// # let _ = options;
-/// # Ok::<(), skep::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct PullOptions {
-    registries: Registries,
-    platform: Option<Platform>,
-    parallel: usize,
-    unpack: bool,
-    progress: Option<Callback>,
-}
-
-impl Default for PullOptions {
-    fn default() -> Self {
-        PullOptions {
-            registries: Registries::new(),
-            platform: None,
-            parallel: 4,
-            unpack: true,
-            progress: None,
-        }
-    }
-}
-
-impl fmt::Debug for PullOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PullOptions { registries, platform, parallel, unpack, progress } = self;
-        f.debug_struct("PullOptions")
-            .field("registries", registries)
-            .field("platform", platform)
-            .field("parallel", parallel)
-            .field("unpack", unpack)
-            .field("progress", &progress.is_some())
-            .finish()
-    }
-}
-
-impl PullOptions {
-    /// For this machine's platform, four blobs at once, then unpacked.
-    pub fn new() -> Self {
-        PullOptions::default()
-    }
-
-    /// Reaches registries in this way.
-    pub fn registries(mut self, registries: &Registries) -> Self {
-        self.registries = registries.clone();
-        self
-    }
-
-    /// Pulls the image for `platform`, be it this machine's or not.
-    pub fn platform(mut self, platform: Platform) -> Self {
-        self.platform = Some(platform);
-        self
-    }
-
-    /// Fetches this many blobs at once, at least one; 4 unless told otherwise.
-    pub fn parallel(mut self, blobs: usize) -> Self {
-        self.parallel = blobs;
-        self
-    }
-
-    /// Whether layers are unpacked at once, which they are unless told otherwise, or when they are
-    /// first used.
-    pub fn unpack(mut self, unpack: bool) -> Self {
-        self.unpack = unpack;
-        self
-    }
-
-    /// Calls `report` at each step of each layer: when it begins, every 256 KiB, when it is here,
-    /// and when it is unpacked. Several threads call it, one at a time, and wait until it returns.
-    pub fn progress(mut self, report: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
-        let one_at_a_time = Mutex::new(());
-        self.progress = Some(Arc::new(move |progress| {
-            let _held = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-            report(progress);
-        }));
-        self
-    }
-
-    fn report(&self, layer: &Descriptor, fetched: u64, unpacked: bool) {
-        if let Some(report) = &self.progress {
-            report(&Progress { layer: layer.digest, total: layer.size, fetched, unpacked });
-        }
-    }
-}
 
 impl Images {
     /// Pulls an image from its registry, or a mirror of that, into the store, and names it
