@@ -201,7 +201,8 @@ fn is_component(component: &str) -> bool {
         })
 }
 
-fn check_tag(tag: &str) -> Result<(), &'static str> {
+/// What is wrong with a tag.
+pub(super) fn check_tag(tag: &str) -> Result<(), &'static str> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let first = tag.bytes().next().ok_or("its tag is empty")?;
     if tag.len() > MAX_TAG {

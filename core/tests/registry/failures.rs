@@ -276,6 +276,7 @@ fn a_list_is_followed_from_page_to_page_and_not_for_ever() {
         "/v2/app/tags/list" => Reply::new(200, r#"{"tags":["a","b"]}"#)
             .header("Link", r#"</v2/app/tags/list?last=b>; rel="next""#),
         "/v2/app/tags/list?last=b" => Reply::new(200, r#"{"tags":["c"]}"#),
+        "/v2/bad/tags/list" => Reply::new(200, r#"{"tags":["../../x"]}"#),
         "/v2/empty/tags/list" => Reply::new(200, r#"{"tags":null}"#),
         target => Reply::new(200, r#"{"tags":["x"]}"#)
             .header("Link", format!(r#"<{target}>; rel="next""#)),
@@ -283,6 +284,7 @@ fn a_list_is_followed_from_page_to_page_and_not_for_ever() {
     let tags = |name: &str| server.registries().tags(&format!("{}/{name}", server.name()));
     assert_eq!(tags("app").unwrap(), ["a", "b", "c"]);
     assert_eq!(tags("empty").unwrap(), [""; 0]);
+    assert_eq!(tags("bad").unwrap_err().kind(), ErrorKind::InvalidData);
     assert_eq!(tags("round").unwrap_err().kind(), ErrorKind::InvalidData);
 }
 

@@ -6,18 +6,22 @@ use ureq::http::Method;
 use ureq::http::header::{ACCEPT, CONTENT_TYPE, LINK};
 
 use super::client::{Action, Client};
-use super::failure::{Failure, Outcome};
+use super::failure::{Failure, Outcome, short};
 use super::settings::Registries;
 use super::transport::Request;
 use super::url::{Url, encode, next_link};
 use crate::image::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, Index, MAX_DOCUMENT, OCI_INDEX, OCI_MANIFEST,
 };
+use crate::image::reference::check_tag;
 use crate::image::{Descriptor, Digest, Reference};
 use crate::{Error, ErrorKind, Result};
 
 /// As many pages of a list as are followed.
 const MAX_PAGES: u32 = 1000;
+
+/// Bytes of all pages of a list.
+const MAX_LIST: u64 = 4 * MAX_DOCUMENT;
 
 /// The header that says which digest an answer has.
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -149,13 +153,10 @@ impl Client {
         let own: MediaType = self.parse(bytes)?;
         let known = header.starts_with("application/vnd.");
         match own.media_type {
-            Some(own) if known && own != header => Err(Failure::new(
-                ErrorKind::InvalidData,
-                format!(
-                    "{}: the manifest says that it is a {own:?}, its header that it is a {header:?}",
-                    self.host()
-                ),
-            )),
+            Some(own) if known && own != header => Err(self.malformed(format!(
+                "the manifest says that it is a {:?}, its header that it is a {header:?}",
+                short(&own)
+            ))),
             Some(own) => Ok(own),
             None => Ok(header.to_owned()),
         }
@@ -165,6 +166,9 @@ impl Client {
         let mut tags = Vec::new();
         self.pages(self.url("tags/list"), |page| {
             let page: Tags = self.parse(page)?;
+            if let Some(bad) = page.tags.iter().find(|tag| check_tag(tag).is_err()) {
+                return Err(self.malformed(format!("{:?} is no tag", short(bad))));
+            }
             tags.extend(page.tags);
             Ok(())
         })?;
@@ -204,26 +208,29 @@ impl Client {
 
     /// Follows a list from page to page.
     fn pages(&self, first: Url, mut each: impl FnMut(&[u8]) -> Outcome<()>) -> Outcome<()> {
-        let mut url = first;
+        let (mut url, mut left) = (first, MAX_LIST);
         for _ in 0..MAX_PAGES {
             let response = self.send(&Request::get(url))?;
             let link = response.header(LINK.as_str()).and_then(next_link);
             let next = link.map(|link| Url::parse(link, Some(&response.url))).transpose()?;
-            each(&response.read(MAX_DOCUMENT)?)?;
+            let page = response.read(MAX_DOCUMENT.min(left))?;
+            left -= page.len() as u64;
+            each(&page)?;
             match next {
                 Some(next) => url = next,
                 None => return Ok(()),
             }
         }
-        let cause = format!("{}: the list has more than {MAX_PAGES} pages", self.host());
-        Err(Failure::new(ErrorKind::InvalidData, cause))
+        Err(self.malformed(format!("the list has more than {MAX_PAGES} pages")))
     }
 
     fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Outcome<T> {
-        serde_json::from_slice(bytes).map_err(|error| {
-            let cause = format!("{}: its answer is malformed: {error}", self.host());
-            Failure::new(ErrorKind::InvalidData, cause)
-        })
+        serde_json::from_slice(bytes).map_err(|error| self.malformed(error.to_string()))
+    }
+
+    fn malformed(&self, why: String) -> Failure {
+        let cause = format!("{}: its answer is malformed: {}", self.host(), short(&why));
+        Failure::new(ErrorKind::InvalidData, cause)
     }
 
     /// Whether the repository has a blob.

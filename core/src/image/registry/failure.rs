@@ -165,8 +165,13 @@ fn message(body: &[u8]) -> Option<String> {
         (true, false) => message,
         (false, false) => format!("{code} ({message})"),
     };
-    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
+    let text = short(&text);
     (!text.is_empty()).then_some(text)
+}
+
+/// As much of a registry's text as an error repeats, without what could harm a terminal.
+pub(super) fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use ureq::http::Method;
 use ureq::http::header::{CONTENT_RANGE, RANGE};
 
 use super::client::Client;
-use super::failure::{Failure, Outcome};
+use super::failure::{Failure, Outcome, short};
 use super::transport::{Payload, Request, Response};
 use super::url::Url;
 use crate::ErrorKind;
@@ -134,7 +134,7 @@ fn received(response: &Response) -> Outcome<Option<u64>> {
         Some(last) => Ok(Some(last.saturating_add(1))),
         None => {
             let host = response.url.authority();
-            let cause = format!("{host}: it has the bytes {range:?} of an upload");
+            let cause = format!("{host}: it has the bytes {:?} of an upload", short(range));
             Err(Failure::new(ErrorKind::InvalidData, cause))
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::failure::{Failure, Outcome};
+use super::failure::{Failure, Outcome, short};
 use crate::ErrorKind;
 
 /// An absolute http or https address without a user name in it.
@@ -26,7 +26,8 @@ impl Url {
     /// `InvalidData` for another scheme, for a user name, or for what no address holds.
     pub(super) fn parse(text: &str, base: Option<&Url>) -> Outcome<Self> {
         let invalid = || {
-            Failure::new(ErrorKind::InvalidData, format!("it leads to the bad address {text:?}"))
+            let address = short(text);
+            Failure::new(ErrorKind::InvalidData, format!("it leads to the bad address {address:?}"))
         };
         let text = text.split('#').next().unwrap_or_default();
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
