@@ -20,6 +20,9 @@ use crate::{Error, ErrorKind, Result};
 /// As many pages of a list as are followed.
 const MAX_PAGES: u32 = 1000;
 
+/// Source: <https://www.rfc-editor.org/rfc/rfc6838#section-4.2>
+const MAX_MEDIA_TYPE: usize = 255;
+
 /// Bytes of all pages of a list.
 const MAX_LIST: u64 = 4 * MAX_DOCUMENT;
 
@@ -151,6 +154,9 @@ impl Client {
     fn media_type(&self, header: &str, bytes: &[u8]) -> Outcome<String> {
         let header = header.split(';').next().unwrap_or_default().trim();
         let own: MediaType = self.parse(bytes)?;
+        if own.media_type.as_ref().is_some_and(|own| own.len() > MAX_MEDIA_TYPE) {
+            return Err(self.malformed("a media type is longer than 255 bytes".to_owned()));
+        }
         let known = header.starts_with("application/vnd.");
         match own.media_type {
             Some(own) if known && own != header => Err(self.malformed(format!(

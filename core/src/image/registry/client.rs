@@ -7,6 +7,7 @@ use ureq::http::header::WWW_AUTHENTICATE;
 
 use super::challenge::{self, Challenge};
 use super::failure::{Failure, Outcome};
+use super::parallel::Stop;
 use super::retry::Retry;
 use super::settings::{Registries, Shared, Slot};
 use super::token;
@@ -111,7 +112,7 @@ impl Client {
         loop {
             match self.send_once(request) {
                 Ok(response) => return Ok(response),
-                Err(failure) => retry.wait(failure)?,
+                Err(failure) => retry.wait(failure, &Stop::default())?,
             }
         }
     }

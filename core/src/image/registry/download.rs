@@ -1,12 +1,12 @@
 //! Fetches one blob: gone on with after a break, and checked on the way.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 
 use super::client::Client;
 use super::failure::{Failure, Outcome};
+use super::parallel::Stop;
 use super::transport::{Request, Response};
 use crate::ErrorKind;
 use crate::image::Descriptor;
@@ -23,7 +23,7 @@ const PROGRESS: u64 = 1 << 20;
 pub(super) struct Download<'a> {
     pub(super) blob: &'a Descriptor,
     /// Says that the result is of no use any more.
-    pub(super) stop: &'a AtomicBool,
+    pub(super) stop: &'a Stop,
     /// Is told the bytes that are there.
     pub(super) report: &'a dyn Fn(u64),
 }
@@ -50,7 +50,7 @@ impl Download<'_> {
         for client in clients {
             state.fresh_starts = 1;
             result = self.fetch(client, &mut state);
-            if result.is_ok() || self.stop.load(Ordering::Relaxed) {
+            if result.is_ok() || self.stop.is_set() {
                 break;
             }
         }
@@ -67,7 +67,7 @@ impl Download<'_> {
                     if state.have >= before + PROGRESS {
                         retry = client.retry();
                     }
-                    retry.wait(failure)?;
+                    retry.wait(failure, self.stop)?;
                 }
             }
         }
@@ -133,7 +133,7 @@ impl Download<'_> {
         let mut body = response.reader();
         let mut buffer = vec![0; BUFFER];
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.is_set() {
                 return Err(Failure::new(ErrorKind::Io, "another blob could not be fetched"));
             }
             let n = match body.read(&mut buffer) {

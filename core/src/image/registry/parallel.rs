@@ -1,14 +1,41 @@
 //! Some work in a few threads, all of which end before the call does.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::sys::signal::SigSet;
 
 use crate::{Error, Result};
 
+/// Says that work is of no use any more, to those at it and to those who wait.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    pub(super) fn is_set(&self) -> bool {
+        // Nothing can panic while it is held, here and below.
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self) {
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for so long, or until it is set; whether it is.
+    pub(super) fn wait(&self, pause: Duration) -> bool {
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(set, pause, |set| !*set);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
 /// Does `work` on each item, at most `bound` at once. After a first error no other item is begun;
-/// `stopped` tells those under way, should they care.
+/// the [`Stop`] tells those under way.
 ///
 /// The threads block all signals: the host's handlers run in the host's own threads.
 ///
@@ -18,24 +45,26 @@ pub(super) fn each<T, R>(
     items: &[T],
     bound: usize,
     operation: &'static str,
-    work: impl Fn(&T, &AtomicBool) -> Result<R> + Sync,
+    work: impl Fn(&T, &Stop) -> Result<R> + Sync,
 ) -> Result<Vec<R>>
 where
     T: Sync,
     R: Send,
 {
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (next, stop) = (AtomicUsize::new(0), Stop::default());
     let results: Mutex<Vec<(usize, Result<R>)>> = Mutex::new(Vec::new());
     let run = || {
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.is_set() {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(i) else { return };
             let result = work(item, &stop);
             let failed = result.is_err();
             // Nothing can panic while it is held.
-            results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, result));
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
             // Behind the push, so that who fails because of it is behind in the list.
-            stop.fetch_or(failed, Ordering::SeqCst);
+            if failed {
+                stop.set();
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -61,7 +90,7 @@ where
         }
         Ok(())
     })?;
-    let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The first to fail is the reason why others were not begun.
     if let Some(at) = results.iter().position(|(_, result)| result.is_err()) {
         results.swap(0, at);
@@ -114,6 +143,18 @@ mod tests {
         });
         assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(begun.into_inner(), 4);
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_an_error() {
+        let error = each(&[1, 2], 2, "test", |item, stop| match item {
+            1 => {
+                assert!(stop.wait(Duration::from_secs(1000)));
+                Ok(())
+            }
+            _ => Err(Error::new(ErrorKind::NotFound, "test", "2")),
+        });
+        assert_eq!(error.unwrap_err().subject(), "2");
     }
 
     #[test]

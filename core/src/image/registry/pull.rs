@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::AtomicBool;
 
 use super::api::target;
 use super::client::Client;
 use super::download::Download;
 use super::failure::{Failure, Outcome};
 use super::options::PullOptions;
-use super::parallel;
+use super::parallel::{self, Stop};
 use crate::image::config::ImageConfig;
 use crate::image::layout::{StagedBlob, Staging, read_bounded};
 use crate::image::load::Candidate;
@@ -162,7 +161,7 @@ impl Pull<'_> {
     /// `None` if a blob was in the store, and then it was not.
     fn fetch(&self, found: &Found<'_>) -> Result<Option<Image>> {
         let staging = self.images.layout.stage()?;
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         if found.manifest.config.size > MAX_DOCUMENT {
             return Err(self.about(too_large(&found.manifest.config.digest.to_string())));
         }
@@ -191,7 +190,7 @@ impl Pull<'_> {
         &self,
         found: &Found<'_>,
         blob: &Descriptor,
-        stop: &AtomicBool,
+        stop: &Stop,
         report: &dyn Fn(u64),
     ) -> Result<Here> {
         let layout = &self.images.layout;

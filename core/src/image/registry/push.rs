@@ -98,11 +98,11 @@ impl Images {
         let client = mount_from.iter().fold(client, |client, from| client.also_pull(from));
         let manifest = image.manifest();
         let blobs = distinct(manifest.layers.iter().chain([&manifest.config]));
-        parallel::each(&blobs, options.parallel, OPERATION, |blob, _| {
+        parallel::each(&blobs, options.parallel, OPERATION, |blob, stop| {
             let path = self.layout.blob_path(&blob.digest);
             let file = File::open(&path)
                 .map_err(|error| Error::os("open", path.display().to_string(), error))?;
-            let upload = Upload { blob, file, mount_from: &mount_from, chunk: options.chunk };
+            let upload = Upload { blob, file, mount_from: &mount_from, chunk: options.chunk, stop };
             upload.run(&client).map_err(failed)
         })?;
         let descriptor = Descriptor::new("", *image.digest(), self.manifest_size(image)?);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::parallel::Stop;
 
 /// The longest pause that a registry may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -23,14 +24,11 @@ impl Retry {
     /// Waits until the request may be made again.
     ///
     /// # Errors
-    /// `failure`, if it is for good, came too often, or wants too long a pause.
-    pub(super) fn wait(&mut self, failure: Failure) -> Result<(), Failure> {
+    /// `failure`, if it is for good, came too often, wants too long a pause, or `stop` says so.
+    pub(super) fn wait(&mut self, failure: Failure, stop: &Stop) -> Result<(), Failure> {
         match self.next(&failure) {
-            Some(pause) => {
-                std::thread::sleep(pause);
-                Ok(())
-            }
-            None => Err(failure),
+            Some(pause) if !stop.wait(pause) => Ok(()),
+            _ => Err(failure),
         }
     }
 

@@ -7,6 +7,7 @@ use ureq::http::header::{CONTENT_RANGE, RANGE};
 
 use super::client::Client;
 use super::failure::{Failure, Outcome, short};
+use super::parallel::Stop;
 use super::transport::{Payload, Request, Response};
 use super::url::Url;
 use crate::ErrorKind;
@@ -30,6 +31,8 @@ pub(super) struct Upload<'a> {
     pub(super) mount_from: &'a [String],
     /// `None` for all at once.
     pub(super) chunk: Option<u64>,
+    /// Says that the result is of no use any more.
+    pub(super) stop: &'a Stop,
 }
 
 impl Upload<'_> {
@@ -46,7 +49,7 @@ impl Upload<'_> {
                 None => Ok(()),
             }) {
                 Ok(()) => return Ok(()),
-                Err(failure) => retry.wait(failure)?,
+                Err(failure) => retry.wait(failure, self.stop)?,
             }
         }
     }
@@ -101,7 +104,8 @@ impl Upload<'_> {
                 Err(failure) => {
                     // How much of the piece came is what the registry knows.
                     let out_of_step = failure.status == Some(416);
-                    retry.wait(if out_of_step { failure.transient() } else { failure })?;
+                    let failure = if out_of_step { failure.transient() } else { failure };
+                    retry.wait(failure, self.stop)?;
                     client.send_once(&Request::get(session.clone()))?
                 }
             };
