@@ -14,6 +14,11 @@ const STRINGS = {
 };
 const BOOLEAN = { wanted: 'true or false', is: (value) => typeof value === 'boolean' };
 const NUMBER = { wanted: 'a number', is: isNumber };
+/** For a timer of JavaScript's. */
+const MILLISECONDS = {
+  wanted: 'a number of milliseconds from 0 to 2^31 - 1',
+  is: (value) => isNumber(value) && value >= 0 && value < 2 ** 31,
+};
 const SIZE = {
   wanted: 'a number of bytes or a string such as "256m"',
   is: (value) => isString(value) || isNumber(value),
@@ -47,10 +52,10 @@ function describe(value) {
   if (Array.isArray(value)) return 'an array with something else in it';
   if (isString(value)) return JSON.stringify(value);
   if (isObject(value)) return `an object (${value.constructor?.name ?? 'without a class'})`;
-  return `a ${typeof value}`;
+  return isNumber(value) ? String(value) : `a ${typeof value}`;
 }
 
 module.exports = {
-  STRING, STRINGS, BOOLEAN, NUMBER, SIZE,
+  STRING, STRINGS, BOOLEAN, NUMBER, MILLISECONDS, SIZE,
   isString, isObject, isNumber, check, checkOptions,
 };

@@ -3,8 +3,8 @@
 const { Socket } = require('node:net');
 const { signals } = require('node:os').constants;
 
-const { NUMBER, check, checkOptions } = require('./check');
-const { explain, settled, wrongInput } = require('./error');
+const { MILLISECONDS, check, checkOptions } = require('./check');
+const { explain, settled } = require('./error');
 const { ExitStatus } = require('./exit');
 
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose');
@@ -36,8 +36,9 @@ class Child {
     return this.#status;
   }
 
-  async wait() {
-    return this.exit;
+  async wait(options = {}) {
+    const { timeoutMs } = checkOptions(options, { timeoutMs: MILLISECONDS });
+    return timeoutMs === undefined ? this.exit : this.#waitAtMost(timeoutMs, () => null);
   }
 
   kill(signal = 'SIGKILL') {
@@ -50,17 +51,12 @@ class Child {
   }
 
   async stop(options = {}) {
-    const { graceMs = 10_000 } = checkOptions(options, { graceMs: NUMBER });
-    if (!(graceMs >= 0 && graceMs < 2 ** 31)) {
-      throw wrongInput('stop after', `${graceMs} ms`, 'it must be a number from 0 to 2^31');
-    }
+    const { graceMs = 10_000 } = checkOptions(options, { graceMs: MILLISECONDS });
     this.kill(this.#native.stopSignal);
-    const timer = setTimeout(() => this.kill(), graceMs);
-    try {
-      return await this.exit;
-    } finally {
-      clearTimeout(timer);
-    }
+    return this.#waitAtMost(graceMs, () => {
+      this.kill();
+      return this.exit;
+    });
   }
 
   async usage() {
@@ -72,6 +68,19 @@ class Child {
     await this.exit.catch(() => {});
     this.stdout?.destroy();
     this.stderr?.destroy();
+  }
+
+  /** The end, or after `ms` what `late` says. */
+  async #waitAtMost(ms, late) {
+    let timer;
+    const passed = new Promise((resolve) => {
+      timer = setTimeout(() => resolve(late()), ms);
+    });
+    try {
+      return await Promise.race([this.exit, passed]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async #watch(leash) {

@@ -114,20 +114,24 @@ impl Rlimit {
         whole(number, u64::MAX as f64).ok_or_else(|| {
             Error::invalid_input("limit", format!("{} to {number}", self.resource))
                 .cause("it must be a whole number from 0")
+                .fix("give Infinity for no limit")
         })
     }
 }
 
 fn processes(number: f64) -> Result<u32> {
     whole(number, u32::MAX.into()).map(|number| number as u32).ok_or_else(|| {
-        Error::invalid_input("limit processes to", number.to_string()).fix("give at least 1")
+        Error::invalid_input("limit processes to", number.to_string())
+            .cause("it must be a whole number below 2^32")
+            .fix("give at least 1, or no limit")
     })
 }
 
 fn milliseconds(number: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(number / 1e3).map_err(|_| {
         Error::invalid_input("limit the time to", format!("{number} ms"))
-            .cause("it must be a number from 0")
+            .cause("it must be a number of milliseconds from 0")
+            .fix("give a time, or no limit")
     })
 }
 
