@@ -65,9 +65,10 @@ for (const [name, { prototype }] of Object.entries(classes)) {
   Object.defineProperty(prototype, 'name', { value: name, configurable: true, writable: true });
 }
 
-/** The error of what native code has thrown: `{ kind, message, ... }`, or one of napi's own. */
+/** The error that `{ kind, message, ... }` stands for; native code throws such. */
 function explain(failure) {
-  if (failure instanceof Error) return failure;
+  // Napi's own are others.
+  if (!Object.hasOwn(failure, 'kind')) return failure;
   const error = new (KINDS[failure.kind] ?? SkepError)(failure);
   Error.captureStackTrace(error, explain);
   return error;

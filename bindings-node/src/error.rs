@@ -2,18 +2,16 @@
 
 use std::io;
 
-use napi::bindgen_prelude::ToNapiValue;
-use napi::{Env, Error};
-use napi_derive::napi;
+use napi::bindgen_prelude::{JsValue, Object};
+use napi::{Env, Error, Result};
 
-/// What an error of the package is made of: thrown as it is.
-#[napi(object, object_from_js = false, use_nullable = true)]
+/// What an error of the package is made of.
 pub(crate) struct Failure {
-    pub kind: String,
-    pub message: String,
-    pub operation: String,
-    pub subject: String,
-    pub errno: Option<i32>,
+    kind: &'static str,
+    message: String,
+    operation: String,
+    subject: String,
+    errno: Option<i32>,
 }
 
 impl Failure {
@@ -21,7 +19,7 @@ impl Failure {
     pub(crate) fn scarce(operation: &str, subject: &str, error: impl Into<io::Error>) -> Failure {
         let error = error.into();
         Failure {
-            kind: skep::ErrorKind::ResourceExhausted.name().into(),
+            kind: skep::ErrorKind::ResourceExhausted.name(),
             message: format!("cannot {operation} {subject}: {error}"),
             operation: operation.into(),
             subject: subject.into(),
@@ -32,7 +30,7 @@ impl Failure {
     /// For a container that was killed before there was one.
     pub(crate) fn killed() -> Failure {
         Failure {
-            kind: skep::ErrorKind::InvalidState.name().into(),
+            kind: skep::ErrorKind::InvalidState.name(),
             message: "cannot start a container: it was killed before its start".into(),
             operation: "start".into(),
             subject: "a container".into(),
@@ -40,16 +38,25 @@ impl Failure {
         }
     }
 
-    /// What a napi function returns for it to be thrown.
+    /// What a napi function returns for it to be thrown: a JavaScript Error with these properties.
     pub(crate) fn throw(self, env: &Env) -> Error {
-        self.into_unknown(env).map_or_else(|error| error, Error::from)
+        self.object(env).map_or_else(|error| error, |object| object.to_unknown().into())
+    }
+
+    fn object<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        let mut object = env.create_error(Error::from_reason(self.message.as_str()))?;
+        object.set("kind", self.kind)?;
+        object.set("operation", self.operation.as_str())?;
+        object.set("subject", self.subject.as_str())?;
+        object.set("errno", self.errno)?;
+        Ok(object)
     }
 }
 
 impl From<skep::Error> for Failure {
     fn from(error: skep::Error) -> Failure {
         Failure {
-            kind: error.kind().name().into(),
+            kind: error.kind().name(),
             message: error.to_string(),
             operation: error.operation().into(),
             subject: error.subject().into(),
