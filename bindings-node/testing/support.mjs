@@ -20,7 +20,7 @@ export function temporary(prefix = 'skep-node-') {
 }
 
 /** The root file system's tar: SKEP_TEST_ROOTFS, or made in `directory`. */
-function rootfs(directory) {
+export function rootfs(directory) {
   if (process.env.SKEP_TEST_ROOTFS) return process.env.SKEP_TEST_ROOTFS;
   const path = join(directory, 'root.tar');
   execFileSync('sh', [join(repository, 'tests/behaviours/rootfs.sh'), path]);
