@@ -1,11 +1,12 @@
 // What the tests share: a store with an image of busybox, and everything temporary.
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import { Engine } from 'skep';
 
@@ -38,7 +39,7 @@ export async function testEngine() {
   return { engine, directory, store, tar };
 }
 
-/** Fails unless `promise` rejects with an error of `type` that has `properties`; the error. */
+/** What `promise` rejects with. */
 export async function rejection(promise) {
   try {
     await promise;
@@ -47,3 +48,31 @@ export async function rejection(promise) {
   }
   throw new Error('it did not fail');
 }
+
+/** Waits until `condition` holds. */
+export async function until(what, condition) {
+  const deadline = Date.now() + 30_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`in vain: ${what}`);
+    await delay(2);
+  }
+}
+
+/** The ids of the processes of this machine that have `marker` among their arguments. */
+export function processes(marker) {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(marker);
+    } catch {
+      return false;
+    }
+  });
+}
+
+let markers = 0;
+
+/** An argument that no other process has. */
+export const marker = () => `skep-node-${process.pid}-${markers++}`;
+
+/** A command that sleeps, with `marker` among its arguments. */
+export const sleeper = (marker) => ['sh', '-c', 'while :; do sleep 600; done', marker];
