@@ -27,6 +27,8 @@ class Child {
     this.stdin = openPipe(native, 0, { readable: false, writable: true });
     this.stdout = openPipe(native, 1, { readable: true, writable: false });
     this.stderr = openPipe(native, 2, { readable: true, writable: false });
+    // What a container does not read is no reason for this process to end. Writers are told.
+    this.stdin?.on('error', () => {});
     this.exit = this.#watch(leash);
     // Whoever waits for it hears of a failure.
     this.exit.catch(() => {});
@@ -60,14 +62,13 @@ class Child {
   }
 
   async usage() {
-    return settled(this.#native.usage());
+    return settled(() => this.#native.usage());
   }
 
   async [asyncDispose]() {
     this.kill();
     await this.exit.catch(() => {});
-    this.stdout?.destroy();
-    this.stderr?.destroy();
+    for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
   }
 
   /** The end, or after `ms` what `late` says. */
@@ -85,7 +86,7 @@ class Child {
 
   async #watch(leash) {
     try {
-      this.#status = new ExitStatus(await settled(this.#native.exit(leash.native)));
+      this.#status = new ExitStatus(await settled(() => this.#native.exit(leash.native)));
       return this.#status;
     } finally {
       // As child_process: what is still to be written, nobody will read.

@@ -27,7 +27,7 @@ class Engine {
 
   static async open(store) {
     if (store !== undefined) check('argument "store"', store, STRING);
-    return new Engine(await settled(native.Engine.open(store)));
+    return new Engine(await settled(() => native.Engine.open(store)));
   }
 
   get images() {
@@ -40,7 +40,7 @@ class Engine {
     const leash = new Leash(signal, this.#running);
     let output;
     try {
-      output = await settled(start(leash));
+      output = await settled(() => start(leash));
     } finally {
       leash.release();
       leash.throwIfAborted();
@@ -57,7 +57,7 @@ class Engine {
     const leash = new Leash(signal, this.#running);
     let child;
     try {
-      child = new Child(await settled(start(leash)), leash);
+      child = new Child(await settled(() => start(leash)), leash);
     } catch (error) {
       leash.release();
       leash.throwIfAborted();
@@ -84,7 +84,7 @@ class Engine {
     const running = [...this.#running];
     for (const leash of running) leash.kill();
     await Promise.all(running.map((leash) => leash.released));
-    await settled(opened.close());
+    await settled(() => opened.close());
   }
 
   #opened(operation, subject) {

@@ -75,9 +75,9 @@ function explain(failure) {
 }
 
 /** Waits for a promise of native code. The error is made here for its stack to name the callers. */
-async function settled(promise) {
+async function settled(begin) {
   try {
-    return await promise;
+    return await begin();
   } catch (failure) {
     throw explain(failure);
   }

@@ -41,39 +41,39 @@ class Images {
 
   async load(path) {
     const checked = check('argument "path"', path, STRING);
-    return new Image(await settled(this.#native('load').load(checked)));
+    return new Image(await settled(() => this.#native('load').load(checked)));
   }
 
   async loadAll(path) {
     const checked = check('argument "path"', path, STRING);
-    const images = await settled(this.#native('load').loadAll(checked));
+    const images = await settled(() => this.#native('load').loadAll(checked));
     return images.map((image) => new Image(image));
   }
 
   async import(tar, reference) {
     const checked = check('argument "tar"', tar, STRING);
     if (reference !== undefined) check('argument "reference"', reference, STRING);
-    return new Image(await settled(this.#native('import').import(checked, reference)));
+    return new Image(await settled(() => this.#native('import').import(checked, reference)));
   }
 
   async find(name) {
     const checked = check('argument "name"', name, STRING);
-    return new Image(await settled(this.#native('find').find(checked)));
+    return new Image(await settled(() => this.#native('find').find(checked)));
   }
 
   async list() {
-    return settled(this.#native('list').list());
+    return settled(() => this.#native('list').list());
   }
 
   async tag(name, reference) {
     check('argument "name"', name, STRING);
     check('argument "reference"', reference, STRING);
-    await settled(this.#native('tag').tag(name, reference));
+    await settled(() => this.#native('tag').tag(name, reference));
   }
 
   async remove(name) {
     check('argument "name"', name, STRING);
-    await settled(this.#native('remove').remove(name));
+    await settled(() => this.#native('remove').remove(name));
   }
 }
 
