@@ -3,6 +3,28 @@
 const native = require('./native');
 const { abortError } = require('./error');
 
+/** Of a signal, what its abort kills. One listener for all: Node warns of more than ten. */
+class Aborts {
+  static #ofSignals = new WeakMap();
+  #leashes = new Set();
+  #listener = () => {
+    for (const leash of this.#leashes) leash.kill();
+  };
+
+  static add(signal, leash) {
+    let aborts = Aborts.#ofSignals.get(signal);
+    if (!aborts) Aborts.#ofSignals.set(signal, (aborts = new Aborts()));
+    if (aborts.#leashes.size === 0) signal.addEventListener('abort', aborts.#listener);
+    aborts.#leashes.add(leash);
+  }
+
+  static remove(signal, leash) {
+    const aborts = Aborts.#ofSignals.get(signal);
+    aborts.#leashes.delete(leash);
+    if (aborts.#leashes.size === 0) signal.removeEventListener('abort', aborts.#listener);
+  }
+}
+
 /**
  * Holds a container from before its start until it is released. An abort of `signal` kills it.
  * It stands in `running` meanwhile, where the garbage collector does not come: let go of, a leash
@@ -11,7 +33,6 @@ const { abortError } = require('./error');
 class Leash {
   #signal;
   #running;
-  #onAbort = () => this.kill();
   #release;
 
   constructor(signal, running) {
@@ -20,7 +41,7 @@ class Leash {
     this.native = new native.Leash();
     this.released = new Promise((resolve) => (this.#release = resolve));
     this.#running = running.add(this);
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (signal) Aborts.add(signal, this);
   }
 
   /** Kills the container, or the one that a start under way is about to make. */
@@ -34,7 +55,7 @@ class Leash {
 
   /** There is no container any more. */
   release() {
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    if (this.#signal) Aborts.remove(this.#signal, this);
     this.#running.delete(this);
     this.#release();
   }

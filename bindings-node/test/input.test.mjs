@@ -128,7 +128,7 @@ test('arguments of the wrong type', async () => {
     await refuses(() => begin(IMAGE, [], null), argument('options', 'null', 'an object'));
     await refuses(() => begin(IMAGE, [], []), argument('options', 'an array with something else in it', 'an object'));
     assert.match((await rejection(begin(IMAGE, ['a\0b']))).message, /NUL byte/);
-    await refuses(() => begin(Root.directory('/no/such')), 'cannot use as root /no/such: there is no directory /no/such; give one', 'NotFound');
+    await refuses(() => begin(Root.directory('/no/such')), 'cannot use as root /no/such: No such file or directory (os error 2)', 'NotFound');
   }
   await refuses(() => Engine.open(1), argument('store', '1', 'a string'));
   await refuses(() => Root.directory(), argument('path', 'undefined', 'a string'));

@@ -163,7 +163,13 @@ test('a signal that is aborted before or during the start lets nothing run', asy
       const started = start.call(engine, IMAGE, sleeper(name), { signal: controller.signal });
       for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
       controller.abort();
-      assert.equal((await rejection(started)).code, 'ABORT_ERR');
+      const [{ status, reason, value: child }] = await Promise.allSettled([started]);
+      // Once started, a child's end is told by itself.
+      if (start === engine.spawn && status === 'fulfilled') {
+        assert.equal((await child.wait()).signal, 'SIGKILL');
+      } else {
+        assert.equal(reason.code, 'ABORT_ERR');
+      }
       assert.deepEqual(processes(name), []);
     }
   }
@@ -175,6 +181,20 @@ test('a signal that is not aborted is left as it was', async () => {
   const child = await engine.spawn(IMAGE, ['true'], { signal });
   await child.wait();
   assert.equal(getEventListeners(signal, 'abort').length, 0);
+});
+
+test('one signal is enough for many', async () => {
+  const [controller, warnings] = [new AbortController(), []];
+  const warned = (warning) => warnings.push(warning);
+  process.on('warning', warned);
+  const runs = Array.from({ length: 20 }, () =>
+    rejection(engine.run(IMAGE, ['sleep', '600'], { signal: controller.signal })),
+  );
+  await new Promise(setImmediate);
+  controller.abort();
+  assert.ok((await Promise.all(runs)).every(({ code }) => code === 'ABORT_ERR'));
+  process.off('warning', warned);
+  assert.deepEqual(warnings, []);
 });
 
 test('a closed engine kills what runs, and refuses what comes', async () => {
