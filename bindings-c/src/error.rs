@@ -104,7 +104,6 @@ impl skep_error {
         skep_error { errno, ..skep_error::from(made).with_code(skep_code::SKEP_IO, "Io") }
     }
 
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &CStr {
         &self.message
     }
@@ -144,7 +143,7 @@ pub extern "C" fn skep_error_name(error: Option<&skep_error>) -> *const c_char {
 /// All of it as one sentence: "cannot find image web:1: ...". Valid as long as the error.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_error_message(error: Option<&skep_error>) -> *const c_char {
-    error.map_or(c"", |error| &error.message).as_ptr()
+    error.map_or(c"", skep_error::message).as_ptr()
 }
 
 /// The operation that failed, as a verb: "mount", "start", "load". Valid as long as the error.
