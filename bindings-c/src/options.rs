@@ -242,10 +242,14 @@ pub extern "C" fn skep_command_set_cpus(command: Option<&mut skep_command>, cpus
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_command_set_pids(command: Option<&mut skep_command>, limit: i64) -> c_int {
     configure("skep_command_set_pids", command, |_, command| {
-        command.pids(u32::try_from(limit).map_err(|_| {
-            let error = skep::Error::invalid_input("limit processes to", limit.to_string());
-            error.fix(if limit < 0 { "give at least 1" } else { "give at most 4294967295" })
-        })?);
+        if limit < 0 {
+            // In core's words for 0.
+            let error = skep::Error::invalid_input("limit processes to", limit.to_string())
+                .cause("the command is one itself");
+            return Err(error.fix("give at least 1, or no limit").into());
+        }
+        // No kernel has as many.
+        command.pids(u32::try_from(limit).unwrap_or(u32::MAX));
         Ok(())
     })
 }
