@@ -32,7 +32,7 @@ objcopy --strip-debug "$built/libskep_c.so" "$work/libskep.so"
 sed "s|@PREFIX@|$prefix|; s|@VERSION@|$version|" "$here/skep.pc.in" >"$work/skep.pc"
 
 install -d "$root/include" "$root/lib/pkgconfig"
-install -m 644 "$here/include/skep.h" "$root/include/skep.h"
+install -m 644 "$here/../include/skep.h" "$root/include/skep.h"
 install -m 644 "$work/skep.pc" "$root/lib/pkgconfig/skep.pc"
 install -m 644 "$work/libskep.a" "$root/lib/libskep.a"
 install -m 755 "$work/libskep.so" "$root/lib/libskep.so.$version"

@@ -1,4 +1,4 @@
-//! Whether `include/skep.h` is what cbindgen makes of the sources. `SKEP_UPDATE_HEADER=1` writes it.
+//! Whether `include/skep.h`, at the top, is what cbindgen makes of the sources. `SKEP_UPDATE_HEADER=1` writes it.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn the_header_is_up_to_date() {
     // The renamed pointers of cbindgen.toml are names to it, and get a space behind them.
     let generated = String::from_utf8(generated).unwrap();
     let generated = generated.replace("char * ", "char *").replace("*const * ", "*const *");
-    let file = here.join("include/skep.h");
+    let file = here.join("../include/skep.h");
     if std::env::var_os("SKEP_UPDATE_HEADER").is_some() {
         fs::write(&file, &generated).unwrap();
     }
