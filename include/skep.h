@@ -825,6 +825,12 @@ int skep_child_stop(const struct skep_child *child,
                     struct skep_error **error);
 
 /**
+ * The signal that skep_child_stop() asks it to end with: the image's, or SIGTERM. For a program with
+ * an event loop, which cannot wait in there. 0 for NULL.
+ */
+int skep_child_stop_signal(const struct skep_child *child);
+
+/**
  * What the container has used so far; what it used in all, once its end was waited for.
  *
  * Errors: those of reading the files of its control group.

@@ -142,6 +142,13 @@ pub extern "C" fn skep_child_stop(
     })
 }
 
+/// The signal that skep_child_stop() asks it to end with: the image's, or SIGTERM. For a program with
+/// an event loop, which cannot wait in there. 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn skep_child_stop_signal(child: Option<&skep_child>) -> c_int {
+    child.map_or(0, |child| child.child.stop_signal())
+}
+
 /// What the container has used so far; what it used in all, once its end was waited for.
 ///
 /// Errors: those of reading the files of its control group.
