@@ -39,6 +39,7 @@ c-dist: c-deps images
 	$(CARGO) build --release -p skep-c
 	rm -rf target/c/$(C_DIST) && mkdir -p dist target/c/$(C_DIST)
 	bindings-c/install.sh target/release $(C_VERSION) '$${pcfiledir}/../..' target/c/$(C_DIST)
+	install -m 644 -D -t target/c/$(C_DIST)/share/doc/skep LICENSE-APACHE LICENSE-MIT docs/c.md
 	tar -czf dist/$(C_DIST).tar.gz -C target/c $(C_DIST)
 	bindings-c/tests/dist dist/$(C_DIST).tar.gz $(SKEP_CACHE)/images/app.tar
 
