@@ -46,6 +46,47 @@ pub enum ErrorKind {
     Io,
 }
 
+impl ErrorKind {
+    /// Every kind, in the order above.
+    pub const ALL: [ErrorKind; 14] = [
+        ErrorKind::NotFound,
+        ErrorKind::AlreadyExists,
+        ErrorKind::InvalidInput,
+        ErrorKind::InvalidData,
+        ErrorKind::DigestMismatch,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Unsupported,
+        ErrorKind::NotExecutable,
+        ErrorKind::InUse,
+        ErrorKind::InvalidState,
+        ErrorKind::TimedOut,
+        ErrorKind::ResourceExhausted,
+        ErrorKind::KeeperLost,
+        ErrorKind::Io,
+    ];
+
+    /// Its name here, from which bindings make theirs: `NotFound`.
+    pub const fn name(self) -> &'static str {
+        // Exhaustive here, so that a new kind is not forgotten above.
+        match self {
+            ErrorKind::NotFound => "NotFound",
+            ErrorKind::AlreadyExists => "AlreadyExists",
+            ErrorKind::InvalidInput => "InvalidInput",
+            ErrorKind::InvalidData => "InvalidData",
+            ErrorKind::DigestMismatch => "DigestMismatch",
+            ErrorKind::PermissionDenied => "PermissionDenied",
+            ErrorKind::Unsupported => "Unsupported",
+            ErrorKind::NotExecutable => "NotExecutable",
+            ErrorKind::InUse => "InUse",
+            ErrorKind::InvalidState => "InvalidState",
+            ErrorKind::TimedOut => "TimedOut",
+            ErrorKind::ResourceExhausted => "ResourceExhausted",
+            ErrorKind::KeeperLost => "KeeperLost",
+            ErrorKind::Io => "Io",
+        }
+    }
+}
+
 /// Why an operation failed; see the [module](self).
 ///
 /// Boxed, so that a `Result` stays one word wider than its value.
@@ -82,6 +123,25 @@ impl Error {
         }))
     }
 
+    /// An argument that is wrong, "cannot `operation` `subject`": for bindings to other languages and
+    /// programs around this crate, whose users then see one kind of message.
+    ///
+    /// ```
+    /// let error = skep::Error::invalid_input("limit pids to", "-1")
+    ///     .cause("it must be at least 1")
+    ///     .fix("ask for more, or for no limit");
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "cannot limit pids to -1: it must be at least 1; ask for more, or for no limit"
+    /// );
+    /// ```
+    pub fn invalid_input(
+        operation: impl Into<Cow<'static, str>>,
+        subject: impl Into<String>,
+    ) -> Self {
+        Error::new(ErrorKind::InvalidInput, operation, subject)
+    }
+
     /// A failed system call or I/O operation; the kind follows from its errno.
     pub(crate) fn os(
         operation: impl Into<Cow<'static, str>>,
@@ -105,13 +165,13 @@ impl Error {
     }
 
     /// Says why, where neither errno nor source does.
-    pub(crate) fn cause(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
+    pub fn cause(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
         self.0.cause = Some(cause.into());
         self
     }
 
     /// Says what the reader can do about it.
-    pub(crate) fn fix(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
+    pub fn fix(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
         self.0.fix = Some(fix.into());
         self
     }
@@ -219,6 +279,14 @@ mod tests {
         );
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert_eq!(error.errno(), Some(13));
+    }
+
+    #[test]
+    fn all_kinds_are_all_of_them() {
+        let names = ErrorKind::ALL.map(ErrorKind::name);
+        assert_eq!(names, ErrorKind::ALL.map(|kind| format!("{kind:?}")));
+        let last = ErrorKind::ALL.len() - 1;
+        assert_eq!(ErrorKind::Io as usize, last, "Io is the last kind, and {last} are before it");
     }
 
     #[test]

@@ -76,14 +76,14 @@ mod sys;
 
 pub use cgroup::{Bytes, CpuTime, MemorySwap, Usage};
 pub use container::{
-    Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitReason, ExitStatus, Output, Root,
-    Stdio,
+    Child, ChildStderr, ChildStdin, ChildStdout, Collector, Command, ExitReason, ExitStatus,
+    Output, Root, Stdio,
 };
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use image::{Image, Images};
 pub use process::plan::Plan;
-pub use spec::config::Mount;
+pub use spec::config::{Mount, rlimit_resource};
 
 /// A resource of setrlimit(2), for [`Command::rlimit`].
 pub use oci_spec::runtime::PosixRlimitType as RlimitResource;

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use skep::{Child, Command, ErrorKind, ExitReason, Stdio};
+use skep::{Child, Collector, Command, ErrorKind, ExitReason, Stdio};
 use skep_tests::machine::{marker, processes, until};
 use skep_tests::{TestEngine, probe, said, temporary};
 
@@ -84,6 +85,56 @@ fn a_write_to_a_closed_pipe_is_an_error_and_no_signal() {
     let mut stdin = child.stdin.take().unwrap();
     let error = stdin.write_all(&pattern(1 << 20)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+}
+
+/// Waits until one of them has something to do.
+fn await_any(collectors: &[Collector]) {
+    let mut fds: Vec<PollFd<'_>> = collectors
+        .iter()
+        .map(|collector| PollFd::new(collector.as_fd(), PollFlags::POLLIN))
+        .collect();
+    assert!(poll(&mut fds, PollTimeout::NONE).unwrap() > 0);
+}
+
+#[test]
+fn an_event_loop_collects_the_output_of_many_at_once() {
+    let test = TestEngine::new();
+    let bytes = pattern(3_000_000);
+    let mut running: Vec<Collector> = (0..8)
+        .map(|_| test.command(["tee", "/dev/stderr"]).input(bytes.clone()).collect().unwrap())
+        .collect();
+    let mut turns = 0;
+    while !running.is_empty() {
+        await_any(&running);
+        running.retain_mut(|collector| {
+            turns += 1;
+            let Some(out) = collector.advance().unwrap() else { return true };
+            assert!(out.status.success());
+            assert!(out.stdout == bytes && out.stderr == bytes);
+            let again = collector.advance().unwrap_err();
+            assert_eq!(again.kind(), ErrorKind::InvalidState);
+            assert!(again.to_string().ends_with(": it has been given"), "{again}");
+            false
+        });
+    }
+    assert!(turns > 16, "never more than 1 MiB at a time");
+}
+
+#[test]
+fn a_collector_of_closed_streams_waits_for_the_end_alone() {
+    let test = TestEngine::new();
+    let marker = marker("closed");
+    let script = "exec <&- >&- 2>&-; exec sh -c 'sleep 1000; :' $0";
+    let mut command = test.command(["sh", "-c", script, &marker]);
+    let mut collector = command.input(&b""[..]).collect().unwrap();
+    until("its streams are closed", || processes(&marker).len() == 1);
+    until("that has been seen", || {
+        assert_eq!(collector.advance().unwrap(), None);
+        let mut fds = [PollFd::new(collector.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).unwrap() == 0
+    });
+    collector.child().kill().unwrap();
+    assert_eq!(collector.wait().unwrap().status.reason(), ExitReason::Signaled(9));
 }
 
 #[test]

@@ -234,18 +234,23 @@ fn handles_in_a_forked_copy_do_nothing() {
             .spawn()
             .unwrap();
         let (owners, before) = (attached(&store), groups(&store));
-        let handles = (engine, child);
+        let collector = host::shell(&engine, "cat; exit 4").input(&b"in"[..]).collect().unwrap();
+        let handles = (engine, child, collector);
         let handles = std::cell::Cell::new(Some(handles));
         fork_and_wait(|| {
-            let (engine, child) = handles.take().unwrap();
+            let (engine, child, mut collector) = handles.take().unwrap();
             assert_inert(&engine, &child);
+            assert_eq!(collector.advance().unwrap_err().kind(), ErrorKind::InvalidState);
+            drop(collector);
             drop(child);
             drop(engine);
             // The copy may have an engine of its own, on the same store too.
             let own = host::engine();
             assert_eq!(host::shell(&own, "exit 6").status().unwrap().code(), Some(6));
         });
-        let (engine, child) = handles.take().unwrap();
+        let (engine, child, collector) = handles.take().unwrap();
+        let out = collector.wait().unwrap();
+        assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(4), &b"in"[..]));
         assert!(child.try_wait().unwrap().is_none());
         assert_eq!(attached(&store), owners);
         assert_eq!(groups(&store), before);

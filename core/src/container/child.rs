@@ -268,7 +268,7 @@ impl Child {
         live.and_then(Live::take_apart);
     }
 
-    fn check_host(&self, operation: &'static str) -> Result<()> {
+    pub(super) fn check_host(&self, operation: &'static str) -> Result<()> {
         if self.host.is_current() {
             return Ok(());
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use super::child::Child;
+use super::collect::{Collector, Watched};
 use super::exit::ExitStatus;
 use super::prepare::{self, Compiled, Prepared};
-use super::pump;
 use super::root::Root;
 use super::seat::{Seat, Shared};
 use super::stdio::{Ends, Stdio};
@@ -77,7 +77,7 @@ pub struct Command {
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
-    input: Option<Vec<u8>>,
+    input: Option<Arc<Vec<u8>>>,
 }
 
 /// All of a container but its process. Dropped, it is removed, the group last.
@@ -268,11 +268,11 @@ impl Command {
         self
     }
 
-    /// What [`output`](Self::output) writes to standard input, while it reads the others; what the
-    /// command does not read is dropped. [`spawn`](Self::spawn) and [`status`](Self::status) leave
-    /// it alone.
+    /// What [`output`](Self::output) and [`collect`](Self::collect) write to standard input, while
+    /// they read the others; what the command does not read is dropped. [`spawn`](Self::spawn) and
+    /// [`status`](Self::status) leave it alone.
     pub fn input(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
-        self.input = Some(bytes.into());
+        self.input = Some(Arc::new(bytes.into()));
         self
     }
 
@@ -301,10 +301,19 @@ impl Command {
     /// # Errors
     /// As [`status`](Self::status).
     pub fn output(&mut self) -> Result<Output> {
-        let input = self.input.as_deref();
-        let stdin = if input.is_some() { Stdio::piped } else { Stdio::null };
+        self.collect()?.wait()
+    }
+
+    /// Starts the container as [`output`](Self::output) does, and leaves it to the caller when its
+    /// output is collected: for programs with an event loop.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn collect(&mut self) -> Result<Collector> {
+        let stdin = if self.input.is_some() { Stdio::piped } else { Stdio::null };
+        let watched = Watched::new()?;
         let child = self.start([stdin, Stdio::piped, Stdio::piped])?;
-        pump::output(child, input.unwrap_or_default())
+        Collector::new(child, watched, self.input.clone())
     }
 
     /// What a start would ask of the kernel, step by step. Printed, it reads like an strace; the

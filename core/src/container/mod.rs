@@ -5,10 +5,10 @@
 
 pub mod bundle;
 mod child;
+mod collect;
 mod command;
 mod exit;
 mod prepare;
-mod pump;
 mod root;
 mod roots;
 pub(crate) mod seat;
@@ -16,6 +16,7 @@ mod stdio;
 mod workspace;
 
 pub use child::Child;
+pub use collect::Collector;
 pub use command::{Command, Output};
 pub use exit::{ExitReason, ExitStatus};
 pub use root::Root;

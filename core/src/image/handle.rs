@@ -67,6 +67,20 @@ impl Image {
         self.0.manifest.size()
     }
 
+    /// All of it as one JSON object: `id`, `digest`, `references`, `size`, and as the image has them
+    /// `config` and `manifest`.
+    pub fn inspect(&self) -> serde_json::Value {
+        let references: Vec<String> = self.references().iter().map(Reference::to_string).collect();
+        serde_json::json!({
+            "id": self.id(),
+            "digest": self.digest(),
+            "references": references,
+            "size": self.size(),
+            "config": self.config(),
+            "manifest": self.manifest(),
+        })
+    }
+
     /// Keeps the image from being removed, by any process, until the lease is dropped.
     ///
     /// # Errors

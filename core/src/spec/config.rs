@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use oci_spec::runtime::PosixRlimitType;
+
+use crate::{Error, Result};
+
 /// Where the command is looked for if the environment has no PATH: docker's default.
 pub(crate) const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -78,11 +82,26 @@ impl Mount {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rlimit {
     /// Which resource.
-    pub(crate) resource: oci_spec::runtime::PosixRlimitType,
+    pub(crate) resource: PosixRlimitType,
     /// What is enforced.
     pub(crate) soft: u64,
     /// How far the container may raise the soft one.
     pub(crate) hard: u64,
+}
+
+/// The resource of setrlimit(2) that `name` stands for: `nofile` as docker's `--ulimit` has it, or
+/// `RLIMIT_NOFILE`; in either case.
+///
+/// # Errors
+/// `InvalidInput` for a name that is none.
+pub fn rlimit_resource(name: &str) -> Result<PosixRlimitType> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("RLIMIT_") { upper } else { format!("RLIMIT_{upper}") };
+    full.parse().map_err(|_| {
+        Error::invalid_input("limit", format!("resource {name:?}"))
+            .cause("there is no limit of that name")
+            .fix("give one of getrlimit(2), such as nofile or core")
+    })
 }
 
 /// What an image says about how it is run.
@@ -103,4 +122,21 @@ pub(crate) struct User {
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
     pub(crate) home: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_have_short_and_full_names() {
+        for name in ["nofile", "NOFILE", "rlimit_nofile", "RLIMIT_NOFILE"] {
+            assert_eq!(rlimit_resource(name).unwrap(), PosixRlimitType::RlimitNofile);
+        }
+        assert_eq!(
+            rlimit_resource("files").unwrap_err().to_string(),
+            "cannot limit resource \"files\": there is no limit of that name; give one of \
+             getrlimit(2), such as nofile or core"
+        );
+    }
 }
