@@ -3,19 +3,47 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 
 use crate::child::Child;
 use crate::collector::Collector;
 use crate::engine::Engine;
 use crate::error::raise;
-use crate::options::{Pids, Rlimits, Seconds, Size, Swap};
+use crate::images::Image;
+use crate::options::{Pids, Rlimits, Seconds, Size, Swap, Variables};
+use crate::root::{Mount, Root};
 use crate::stdio::Stream;
 
-/// What runs and what it may use, made by `Engine.command`.
+/// What runs and what it may use; the arguments are those of `skep.Engine.run`.
 #[pyclass(frozen, module = "skep._skep")]
 pub(crate) struct Command {
     command: Mutex<skep::Command>,
     engine: Py<Engine>,
+}
+
+/// The argument `image`: what has a root file system.
+#[derive(FromPyObject)]
+enum Source<'py> {
+    #[pyo3(transparent, annotation = "str")]
+    Name(String),
+    #[pyo3(transparent, annotation = "skep.Image")]
+    Image(PyRef<'py, Image>),
+    #[pyo3(transparent, annotation = "skep.Root")]
+    Root(PyRef<'py, Root>),
+}
+
+impl Source<'_> {
+    fn root(self, py: Python<'_>, engine: &Engine) -> PyResult<skep::Root> {
+        match self {
+            Source::Name(name) => {
+                let engine = engine.open()?;
+                let found = py.detach(|| engine.images().find(&name));
+                Ok(found.map_err(raise)?.into())
+            }
+            Source::Image(image) => Ok((&image.0).into()),
+            Source::Root(root) => Ok(root.0.clone()),
+        }
+    }
 }
 
 /// The three streams, in core's order; `None` is core's default.
@@ -23,6 +51,56 @@ type Streams = [Option<Stream>; 3];
 
 #[pymethods]
 impl Command {
+    #[new]
+    #[pyo3(signature = (
+        engine, image, args=None, *, entrypoint=None, env=None, working_dir=None, user=None,
+        hostname=None, mounts=None, read_only=false, allow_new_privileges=false, rlimits=None,
+        memory=None, memory_swap=None, cpus=None, pids=None, timeout=None,
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        engine: Py<Engine>,
+        image: Source<'_>,
+        args: Option<Vec<String>>,
+        entrypoint: Option<Vec<String>>,
+        env: Option<Variables>,
+        working_dir: Option<String>,
+        user: Option<String>,
+        hostname: Option<String>,
+        mounts: Option<Vec<PyRef<'_, Mount>>>,
+        read_only: bool,
+        allow_new_privileges: bool,
+        rlimits: Option<Rlimits>,
+        memory: Option<Size>,
+        memory_swap: Option<Swap>,
+        cpus: Option<f64>,
+        pids: Option<Pids>,
+        timeout: Option<Seconds>,
+    ) -> PyResult<Command> {
+        let root = image.root(py, engine.get())?;
+        let mut command = engine.get().open()?.command(root);
+        command.args(args.unwrap_or_default());
+        entrypoint.map(|entrypoint| command.entrypoint(entrypoint));
+        env.map(|Variables(variables)| command.envs(variables));
+        working_dir.map(|path| command.working_dir(path));
+        user.map(|user| command.user(user));
+        hostname.map(|name| command.hostname(name));
+        for mount in mounts.unwrap_or_default() {
+            command.mount(mount.0.clone());
+        }
+        command.read_only(read_only).allow_new_privileges(allow_new_privileges);
+        for (resource, soft, hard) in rlimits.map(|Rlimits(all)| all).unwrap_or_default() {
+            command.rlimit(resource, soft, hard);
+        }
+        memory.map(|Size(limit)| command.memory(limit));
+        memory_swap.map(|Swap(swap)| command.memory_swap(swap));
+        cpus.map(|cpus| command.cpus(cpus));
+        pids.map(|Pids(limit)| command.pids(limit));
+        timeout.map(|Seconds(timeout)| command.timeout(timeout));
+        Ok(Command { command: Mutex::new(command), engine })
+    }
+
     /// Starts it and hands over the pipes that were asked for.
     #[pyo3(signature = (*, stdin=None, stdout=None, stderr=None))]
     fn spawn(
@@ -44,7 +122,7 @@ impl Command {
     fn collect(
         &self,
         py: Python<'_>,
-        input: Option<Vec<u8>>,
+        input: Option<PyBackedBytes>,
         stdin: Option<Stream>,
         stdout: Option<Stream>,
         stderr: Option<Stream>,
@@ -53,7 +131,7 @@ impl Command {
         let started = py.detach(|| {
             self.with(streams, |command| {
                 if let Some(input) = input {
-                    command.input(input);
+                    command.input(&*input);
                 }
                 command.collect()
             })

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use skep::{ExitReason, ExitStatus, Output, Usage};
 use pyo3::types::PyBytes;
+use skep::{ExitReason, ExitStatus, Output, Usage};
 
 /// `skep.ExitStatus`.
 pub(crate) fn status<'py>(py: Python<'py>, status: &ExitStatus) -> PyResult<Bound<'py, PyAny>> {
@@ -22,7 +22,8 @@ pub(crate) fn status<'py>(py: Python<'py>, status: &ExitStatus) -> PyResult<Boun
 
 /// `skep.Usage`.
 pub(crate) fn usage<'py>(py: Python<'py>, usage: Usage) -> PyResult<Bound<'py, PyAny>> {
-    let seconds = |time: fn(skep::CpuTime) -> Duration| usage.cpu.map(|cpu| time(cpu).as_secs_f64());
+    let seconds =
+        |time: fn(skep::CpuTime) -> Duration| usage.cpu.map(|cpu| time(cpu).as_secs_f64());
     let arguments = (
         usage.memory_peak.map(skep::Bytes::get),
         seconds(|cpu| cpu.total),

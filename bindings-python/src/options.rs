@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::PyMapping;
 use skep::{Bytes, Error, MemorySwap, RlimitResource};
 
 use crate::error::raise;
@@ -37,6 +37,18 @@ fn text(object: &Bound<'_, PyAny>) -> PyResult<String> {
 
 fn integer<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     object.py().import("operator")?.getattr("index")?.call1((object,))
+}
+
+/// Environment variables: a mapping, in its order.
+pub(crate) struct Variables(pub(crate) Vec<(String, String)>);
+
+impl<'py> FromPyObject<'_, 'py> for Variables {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Variables> {
+        let items = object.cast::<PyMapping>()?.items()?;
+        items.extract().map(Variables)
+    }
 }
 
 /// Seconds.
@@ -80,8 +92,9 @@ impl<'py> FromPyObject<'_, 'py> for Rlimits {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Rlimits> {
         let mut limits = Vec::new();
-        for (name, values) in object.cast::<PyDict>()?.iter() {
-            let name: String = name.extract()?;
+        for (name, values) in
+            object.cast::<PyMapping>()?.items()?.extract::<Vec<(String, Bound<'py, PyAny>)>>()?
+        {
             let resource = skep::rlimit_resource(&name).map_err(raise)?;
             let (soft, hard) = match values.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>() {
                 Ok((soft, hard)) => (rlimit(&name, &soft)?, rlimit(&name, &hard)?),
