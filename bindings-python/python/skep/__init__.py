@@ -1,10 +1,10 @@
-"""Containers inside your program, with subprocess's words.
+r"""Containers inside your program, with subprocess's words.
 
 >>> import skep
 >>> with skep.Engine() as engine:
 ...     result = engine.run(skep.Root.host(), ["echo", "hello"], memory="64m", timeout=10)
 ...     print(result.returncode, result.stdout)
-0 b'hello\\n'
+0 b'hello\n'
 
 `Engine` opens a store, `Engine.images` loads what is to run, `Engine.run` runs a container to its
 end and `Engine.spawn` starts one as a `Child`. What fails is an `Error`. `skep.aio` is the same for

@@ -39,7 +39,7 @@ class BaseChild:
     @property
     def returncode(self) -> int | None:
         """The exit code or the negative signal, once `poll` or `wait` has found out."""
-        return self.status and self.status.returncode
+        return None if self.status is None else self.status.returncode
 
     def poll(self) -> ExitStatus | None:
         """How it ended, or None if it still runs. Does not wait."""
@@ -68,7 +68,7 @@ class BaseChild:
         return self._native.usage()
 
     def fileno(self) -> int:
-        """A file descriptor that is readable once the container has ended, for `select` and the like.
+        """A file descriptor that is readable once the container has ended, for `select`.
 
         Nothing is to be read from it, and it is not to be closed.
         """
@@ -122,7 +122,7 @@ class Child(BaseChild, Generic[AnyStr]):
     def wait(self, timeout: float | None = None) -> ExitStatus:
         """Waits for the container's end. How it ended is never an exception here.
 
-        Standard input is not closed: a command that reads it to its end wants `stdin.close()` first.
+        Standard input is not closed: a command that reads it to its end wants `stdin.close()`.
         A signal's handler runs meanwhile; if it raises, as Ctrl-C does, the container runs on.
 
         `timeout`: seconds; raises `TimeoutError` if the container still runs then.
@@ -145,7 +145,7 @@ class Child(BaseChild, Generic[AnyStr]):
         return self.wait()
 
     def close(self) -> None:
-        """Kills the container if it still runs, removes what is left of it, and closes its pipes."""
+        """Kills the container if it still runs, removes what is left of it and closes its pipes."""
         self._native.close()
         for stream in (self.stdin, self.stdout, self.stderr):
             # What was written and not flushed has no reader any more.

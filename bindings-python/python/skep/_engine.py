@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer, Unpack
 
-    from skep._options import Options, Source, StrPath, Stream
+    from skep._options import Options, Source, Stream, StrPath
     from skep._results import ExitStatus
 
 
@@ -212,7 +212,7 @@ class Engine:
     ) -> Child[Any]:
         """Starts a container and returns when its command runs; `run` has the other arguments.
 
-        stdin, stdout, stderr: PIPE, DEVNULL, a file or a file descriptor; this program's own without.
+        stdin, stdout, stderr: PIPE, DEVNULL, a file or its descriptor; this program's own without.
         """
         codec = Codec.of(text, encoding, errors)
         command = _skep.Command(self._native, image, args, **options)

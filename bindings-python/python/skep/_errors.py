@@ -77,7 +77,7 @@ class PermissionDeniedError(Error, PermissionError):
 
 
 class UnsupportedError(Error):
-    """This kernel, cgroup set-up or file system cannot do it."""
+    """The kernel, cgroup set-up or file system cannot do it."""
 
     kind = "Unsupported"
 
@@ -131,12 +131,12 @@ class ContainerError(Error):
     @property
     def usage(self) -> Usage | None:
         """What the whole container used."""
-        return self.status and self.status.usage
+        return None if self.status is None else self.status.usage
 
     @property
     def returncode(self) -> int | None:
         """The exit code, or the negative number of the signal."""
-        return self.status and self.status.returncode
+        return None if self.status is None else self.status.returncode
 
 
 class TimeoutError(ContainerError, builtins.TimeoutError):

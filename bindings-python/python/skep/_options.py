@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypedDict, Union
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from skep._skep import Image, Mount, Root
 
 StrPath: TypeAlias = Union[str, "os.PathLike[str]"]
 Source: TypeAlias = Union[str, "Image", "Root"]
-Stream: TypeAlias = Union[None, int, IO[Any]]
+Stream: TypeAlias = int | IO[Any] | None
 
 
 class Options(TypedDict, total=False):

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from skep._options import Source, StrPath, Stream
+from skep._options import Source, Stream, StrPath
 from skep._results import ExitStatus, ImageSummary, Usage
+
+__all__ = ["Child", "Collector", "Command", "Engine", "Image", "Images", "Mount", "Root"]
 
 @final
 class Engine:

@@ -22,7 +22,7 @@ class Codec:
         return Codec(encoding, errors) if text or encoding or errors else None
 
     def decode(self, data: bytes) -> str:
-        """All of an output, its newlines made `\\n`."""
+        """All of an output, its newlines as Python has them."""
         return self.wrap(io.BytesIO(data)).read()
 
     def encode(self, data: str) -> bytes:
