@@ -48,7 +48,7 @@ images: deps-images
 	tests/images/make.sh $(SKEP_CACHE)/images
 
 demo: images
-	$(CARGO) run --release --example python -- $(SKEP_CACHE)/images/app.tar
+	$(CARGO) run --release --example limits -- $(SKEP_CACHE)/images/app.tar
 
 test: check test-native test-vm
 

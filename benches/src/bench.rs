@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::contender::{self, Contender, Outcome};
 use crate::goals;
+use crate::languages;
 use crate::limit::Limit;
 use crate::memory;
 use crate::own::{self, DIRECTORY, IMAGE, Own};
@@ -29,11 +30,12 @@ const THREADS: [usize; 3] = [1, 2, 8];
 
 /// One table: its name on the command line and the function that prints it.
 type Table = (&'static str, fn(&mut Bench) -> io::Result<()>);
-pub(crate) const TABLES: [Table; 5] = [
+pub(crate) const TABLES: [Table; 6] = [
     ("starts", Bench::starts),
     ("hosts", Bench::hosts),
     ("threads", Bench::threads),
     ("memory", Bench::memory),
+    ("languages", Bench::languages),
     ("steps", Bench::steps),
 ];
 
@@ -146,7 +148,8 @@ impl Bench {
 
     fn print(&mut self, title: &str, outcomes: Vec<Outcome>) {
         println!("{}", table::starts(title, &outcomes));
-        let own = outcomes.iter().filter(|outcome| outcome.name.starts_with("skep"));
+        let is_own = |name: &str| name.starts_with("skep") || name == languages::RUST;
+        let own = outcomes.iter().filter(|outcome| is_own(&outcome.name));
         self.failed.extend(own.filter_map(|outcome| outcome.samples.as_ref().err().cloned()));
         self.outcomes.extend(outcomes);
     }
@@ -206,6 +209,15 @@ impl Bench {
         let head = ["KiB in all", "in processes", "in the kernel"].map(str::to_owned);
         let title = format!("Memory per live container ({count} that sleep)");
         println!("{}", table::plain(&title, &head, &rows));
+        Ok(())
+    }
+
+    /// A whole run from each language.
+    fn languages(&mut self) -> io::Result<()> {
+        let rounds = self.rounds(OWN_ROUNDS);
+        let field = languages::contenders(self.scratch.path(), &self.tar, rounds);
+        let outcomes = contender::race(field, &mut Some(self.limit.drain()?));
+        self.print("A run in each language (the goal: at most 1.05 of Rust)", outcomes);
         Ok(())
     }
 

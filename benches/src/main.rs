@@ -1,6 +1,7 @@
 //! skep beside its peers and beside the kernel's own limit, in one run.
 //!
-//!     skep-bench [starts] [hosts] [threads] [memory] [steps] [--rounds PERCENT | --quick]
+//!     skep-bench [starts] [hosts] [threads] [memory] [languages] [steps]
+//!         [--rounds PERCENT | --quick]
 //!
 //! Prints Markdown tables; without a name all of them. `--rounds 10` runs a tenth of the rounds,
 //! `--quick` so few that the figures mean nothing: only that every table works.
@@ -12,6 +13,7 @@ mod bench;
 mod contender;
 mod drain;
 mod goals;
+mod languages;
 mod limit;
 mod memory;
 mod own;
@@ -88,6 +90,7 @@ fn round_by_name(words: &[&str]) -> io::Result<Round> {
             let (bundle, state) = (bundle.to_owned(), state.to_owned());
             Ok(Box::new(move || timed(&mut || peers::run_crun(&bundle, &state))))
         }
+        ["languages", store, tar] => languages::round(store, tar),
         ["skep", name, store, tar, root] => {
             let own = Own::open(Path::new(store), Path::new(tar), Path::new(root))?;
             let name = name.to_owned();

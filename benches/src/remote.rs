@@ -78,7 +78,8 @@ impl Remote {
         Remote::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> io::Result<Self> {
+    /// Any program that follows the protocol.
+    pub(crate) fn spawn(mut command: Command) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
         let Some(stdout) = child.stdout.take().map(BufReader::new) else {

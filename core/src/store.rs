@@ -59,7 +59,13 @@ impl Store {
     pub(crate) fn open(root: &Path) -> Result<Store> {
         let subject = || root.display().to_string();
         let failed = |error: io::Error| Error::os("open the store", subject(), error);
-        make_directory(root).map_err(failed)?;
+        make_directory(root).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => failed(error)
+                .with_kind(ErrorKind::InvalidInput)
+                .cause("it is, or is below, a file that is no directory")
+                .fix("use another path"),
+            _ => failed(error),
+        })?;
         let root = root.canonicalize().map_err(failed)?;
         refuse_network(&root)?;
         let store = Store { root };

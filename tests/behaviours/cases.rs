@@ -85,34 +85,47 @@ impl Step {
     }
 }
 
-/// What a step does; a flag's value is `true`.
+/// What a step does.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
     Run(Options),
     Spawn(Options),
     Write(String),
-    CloseStdin(bool),
+    CloseStdin(True),
     ReadLine(String),
     ReadStdout(String),
     ReadStderr(String),
     Signal(i32),
-    Kill(bool),
+    Kill(True),
     StopMs(u64),
-    Wait(bool),
+    Wait(True),
     WaitTimeoutMs(u64),
-    TryWait(bool),
-    Usage(bool),
-    Drop(bool),
+    TryWait(True),
+    Usage(True),
+    Drop(True),
     Open(String),
     ImageImport(Import),
     ImageLoad(String),
     ImageFind(String),
     ImageTag(Tag),
     ImageRemove(String),
-    ImageList(bool),
+    ImageList(True),
     HostWrite(HostFile),
     HostRead(String),
+}
+
+/// The value of a verb that needs none.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "bool")]
+pub struct True;
+
+impl TryFrom<bool> for True {
+    type Error = &'static str;
+
+    fn try_from(value: bool) -> Result<True, Self::Error> {
+        if value { Ok(True) } else { Err("only true makes sense here") }
+    }
 }
 
 /// Tells `null` from nothing.

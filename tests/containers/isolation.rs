@@ -244,7 +244,7 @@ fn root_has_dockers_capabilities() {
     }
     assert_eq!(field(&status, "NoNewPrivs"), "1");
     assert_eq!(field(&status, "Seccomp"), "2");
-    assert_eq!(field(&status, "Groups"), "");
+    assert_eq!(field(&status, "Groups"), "0");
     assert_eq!(field(&status, "SigBlk"), "0000000000000000");
     assert_eq!(field(&status, "SigIgn"), "0000000000000000");
 }
@@ -255,6 +255,7 @@ fn a_user_has_no_capabilities() {
     let status = said(test.command(["cat", "/proc/self/status"]).user("1000:1000"));
     assert_eq!(field(&status, "Uid"), "1000\t1000\t1000\t1000");
     assert_eq!(field(&status, "Gid"), "1000\t1000\t1000\t1000");
+    assert_eq!(field(&status, "Groups"), "1000", "CVE-2022-36109");
     for key in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(field(&status, key), "0000000000000000", "{key}");
     }

@@ -83,7 +83,10 @@ fn limits_that_make_no_sense_are_invalid() {
             "cannot limit swap: memory is not limited; limit memory too"
         );
     }
-    assert_eq!(refused(test.shell("true").pids(0)), "cannot limit processes to 0; give at least 1");
+    assert_eq!(
+        refused(test.shell("true").pids(0)),
+        "cannot limit processes to 0: the command is one itself; give at least 1, or no limit"
+    );
     for cpus in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(
             refused(test.shell("true").cpus(cpus)),

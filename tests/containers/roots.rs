@@ -173,7 +173,7 @@ fn a_destination_must_be_absolute() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(
         error.to_string(),
-        "cannot use \"b\" in mounts.destination: it is not an absolute path"
+        "cannot mount on \"b\": it is not an absolute path; begin it with /"
     );
 }
 

@@ -31,7 +31,9 @@ fn the_hostname_is_the_id_unless_given() {
         (
             ErrorKind::InvalidInput,
             None,
-            format!("cannot use host name {long:?}: the kernel takes at most 64 bytes without NUL")
+            format!(
+                "cannot use host name {long:?}: the kernel takes at most 64 bytes without NUL; shorten it"
+            )
         )
     );
 }
@@ -78,7 +80,9 @@ fn limits_are_the_hosts_unless_given() {
         (
             ErrorKind::InvalidInput,
             None,
-            "cannot set rlimit NOFILE: the soft limit 2 is above the hard limit 1".into()
+            "cannot set rlimit NOFILE: the soft limit 2 is above the hard limit 1; raise \
+             the hard one, or lower the soft one"
+                .into()
         )
     );
 }
@@ -98,13 +102,17 @@ fn the_working_directory_is_made_and_entered() {
     assert_eq!(said(command.working_dir("/skep-new/deep")), "/skep-new/deep\n755 0:0\n755 0:0\n");
     let (kind, errno, text) = refused(test.command(["pwd"]).working_dir("/etc/passwd"));
     assert_eq!((kind, errno), (ErrorKind::InvalidInput, Some(nix::libc::ENOTDIR)));
-    assert_eq!(text, "cannot enter working directory /etc/passwd: Not a directory (os error 20)");
+    assert_eq!(
+        text,
+        "cannot enter working directory /etc/passwd: Not a directory (os error 20); give a directory, \
+         or one to be made"
+    );
     assert_eq!(
         refused(test.command(["pwd"]).working_dir("tmp")),
         (
             ErrorKind::InvalidInput,
             None,
-            "cannot use \"tmp\" in process.cwd: it is not an absolute path".into()
+            "cannot start in directory \"tmp\": it is not an absolute path; begin it with /".into()
         )
     );
 }

@@ -167,7 +167,8 @@ impl Command {
 
     /// Who the command runs as: `name`, `uid`, `name:group` or `uid:gid`, by the container's own
     /// `/etc/passwd` and `/etc/group`. The image's or root without. A user without a given group
-    /// has the supplementary groups that the files name; any other than root has no capabilities.
+    /// has the supplementary groups that the files name, and each has the primary one among them;
+    /// any other than root has no capabilities.
     pub fn user(&mut self, user: impl Into<String>) -> &mut Self {
         self.config.user = Some(user.into());
         self
@@ -427,8 +428,9 @@ impl Command {
         }
         if let Some(pids) = self.pids {
             limits.pids = Some(NonZeroU32::new(pids).ok_or_else(|| {
-                Error::new(ErrorKind::InvalidInput, "limit processes to", "0")
-                    .fix("give at least 1")
+                Error::invalid_input("limit processes to", "0")
+                    .cause("the command is one itself")
+                    .fix("give at least 1, or no limit")
             })?);
         }
         Ok(limits)

@@ -38,7 +38,9 @@ impl Reference {
     /// `InvalidInput` with the reason, `Unsupported` for a digest that is not sha256.
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = |cause: &'static str| {
-            Error::new(ErrorKind::InvalidInput, "parse reference", format!("{text:?}")).cause(cause)
+            Error::new(ErrorKind::InvalidInput, "parse reference", format!("{text:?}"))
+                .cause(cause)
+                .fix("write [HOST[:PORT]/]NAME[:TAG][@DIGEST]")
         };
         if Digest::from_hex(text).is_some() {
             return Err(refuse("64 hexadecimal digits are an image's id"));

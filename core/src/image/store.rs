@@ -288,7 +288,11 @@ fn choose(entries: &[Entry], name_or_id: &str) -> Result<usize> {
     if let Some(i) = entries.iter().position(|entry| has_name(entry, name_or_id)) {
         return Ok(i);
     }
-    let not_found = || Error::new(ErrorKind::NotFound, "find image", name_or_id);
+    let not_found = || {
+        Error::new(ErrorKind::NotFound, "find image", name_or_id)
+            .cause("the store has none of that name or id")
+            .fix("load or import it")
+    };
     let prefix = name_or_id.strip_prefix("sha256:").unwrap_or(name_or_id);
     let hexadecimal = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
     if prefix.len() < MIN_PREFIX || prefix.len() > 64 || !hexadecimal {

@@ -159,6 +159,7 @@ impl Compiler<'_> {
         let refuse = |field: &str, name: &str| {
             Error::new(ErrorKind::InvalidInput, "use", format!("{field} {name:?}"))
                 .cause("the kernel takes at most 64 bytes without NUL")
+                .fix("shorten it")
         };
         let fits = |name: &str| name.len() <= 64 && !name.contains('\0');
         if let Some(name) = self.spec.hostname() {
@@ -347,7 +348,8 @@ impl Compiler<'_> {
             if soft > hard {
                 let subject = format!("rlimit {}", crate::spec::flags::Resource(resource));
                 return Err(Error::new(ErrorKind::InvalidInput, "set", subject)
-                    .cause(format!("the soft limit {soft} is above the hard limit {hard}")));
+                    .cause(format!("the soft limit {soft} is above the hard limit {hard}"))
+                    .fix("raise the hard one, or lower the soft one"));
             }
             if limit.typ() != PosixRlimitType::RlimitNofile || soft >= FILES_OF_A_PLAN {
                 self.plan.push(Operation::Limit { resource, soft, hard });
@@ -489,7 +491,8 @@ fn new_namespace(kind: LinuxNamespaceType) -> Result<libc::c_int> {
 fn absolute(path: &str, field: &'static str) -> Result<CString> {
     if !Path::new(path).is_absolute() {
         return Err(Error::new(ErrorKind::InvalidInput, "use", format!("{path:?} in {field}"))
-            .cause("it is not an absolute path"));
+            .cause("it is not an absolute path")
+            .fix("begin it with /"));
     }
     c_string(path, field)
 }

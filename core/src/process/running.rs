@@ -196,7 +196,7 @@ fn explain(plan: &Plan, report: Report) -> Error {
             .with_kind(ErrorKind::InvalidInput)
             .fix("shorten the arguments and the environment"),
         (Operation::WorkingDirectory { .. }, libc::ENOTDIR) => {
-            error.with_kind(ErrorKind::InvalidInput)
+            error.with_kind(ErrorKind::InvalidInput).fix("give a directory, or one to be made")
         }
         (Operation::Attach { .. }, libc::EINVAL) => error
             .with_kind(ErrorKind::InvalidInput)

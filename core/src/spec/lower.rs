@@ -28,6 +28,9 @@ pub(crate) fn lower(
 ) -> Result<Spec> {
     let hostname = config.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect());
     let mut spec = Spec::default();
+    for mount in &config.mounts {
+        absolute(&mount.destination.to_string_lossy(), "mount on")?;
+    }
     spec.set_process(Some(process(config, image, user, &hostname)?));
     spec.set_linux(Some(linux()));
     spec.set_mounts(Some(mounts(&config.mounts)));
@@ -47,6 +50,9 @@ fn process(
     let mut process = Process::default();
     let cwd = config.working_directory.as_ref().or(image.working_directory.as_ref());
     let cwd = cwd.filter(|cwd| !cwd.is_empty()).map_or("/", String::as_str);
+    if let Some(given) = config.working_directory.as_ref().filter(|given| !given.is_empty()) {
+        absolute(given, "start in directory")?;
+    }
     process.set_cwd(cwd.into());
     process.set_args(Some(command(config, image)?));
     process.set_env(Some(environment(config, image, user, hostname)?));
@@ -57,9 +63,22 @@ fn process(
     let mut spec_user = SpecUser::default();
     spec_user.set_uid(user.uid);
     spec_user.set_gid(user.gid);
-    spec_user.set_additional_gids(Some(user.groups.clone()));
+    // The primary group is among them, as in docker: a process that changes its group would be rid
+    // of what a file's mode denies to that group otherwise (CVE-2022-36109).
+    let others = user.groups.iter().copied().filter(|gid| *gid != user.gid);
+    spec_user.set_additional_gids(Some(std::iter::once(user.gid).chain(others).collect()));
     process.set_user(spec_user);
     Ok(process)
+}
+
+/// Here, in the caller's words: the compiler of plans would name the spec's field.
+fn absolute(path: &str, operation: &'static str) -> Result<()> {
+    if path.starts_with('/') {
+        return Ok(());
+    }
+    Err(Error::invalid_input(operation, format!("{path:?}"))
+        .cause("it is not an absolute path")
+        .fix("begin it with /"))
 }
 
 fn rlimit(limit: &Rlimit) -> Result<PosixRlimit> {
@@ -108,7 +127,8 @@ fn environment(
     for (name, value) in &config.env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(Error::new(ErrorKind::InvalidInput, "set", format!("variable {name:?}"))
-                .cause("a name is not empty and has no '=', and neither part has a NUL byte"));
+                .cause("a name is not empty and has no '=', and neither part has a NUL byte")
+                .fix("rename it, or encode its value"));
         }
         set(name, value);
     }

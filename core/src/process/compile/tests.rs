@@ -174,7 +174,6 @@ fn what_cannot_be_honoured_is_refused_by_name() {
 
 #[test]
 fn wrong_values_are_refused_by_name() {
-    let relative = ContainerConfig { working_directory: Some("here".into()), ..config(&["true"]) };
     let long = ContainerConfig { hostname: Some("x".repeat(65)), ..config(&["true"]) };
     let nul = config(&["a\0b"]);
     let empty = config(&[""]);
@@ -186,13 +185,8 @@ fn wrong_values_are_refused_by_name() {
         }],
         ..config(&["true"])
     };
-    for (config, named) in [
-        (relative, "\"here\""),
-        (long, "xxxx"),
-        (nul, "NUL"),
-        (empty, "empty command"),
-        (limit, "CORE"),
-    ] {
+    for (config, named) in [(long, "xxxx"), (nul, "NUL"), (empty, "empty command"), (limit, "CORE")]
+    {
         let error = compile(&spec(&config), &around()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(named), "{error}");
