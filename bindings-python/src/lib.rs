@@ -36,5 +36,7 @@ mod _skep {
     #[pymodule_export]
     use crate::images::{Image, Images};
     #[pymodule_export]
+    use crate::options::check_seconds;
+    #[pymodule_export]
     use crate::root::{Mount, Root};
 }

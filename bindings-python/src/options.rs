@@ -69,6 +69,10 @@ impl<'py> FromPyObject<'_, 'py> for Seconds {
     }
 }
 
+/// Refuses what is no length of time; asyncio would take it for one that has passed.
+#[pyfunction]
+pub(crate) fn check_seconds(_seconds: Option<Seconds>) {}
+
 /// A number of processes.
 pub(crate) struct Pids(pub(crate) u32);
 

@@ -59,13 +59,13 @@ impl Mount {
     /// `size`: bytes, or text such as "64m"; half of the machine's memory without. What is in it
     /// counts as the container's memory.
     #[staticmethod]
-    #[pyo3(signature = (destination, *, size=None))]
-    fn tmpfs(destination: PathBuf, size: Option<Size>) -> Mount {
-        let mount = skep::Mount::tmpfs(destination);
-        Mount(match size {
-            Some(Size(bytes)) => mount.size(bytes.get()),
-            None => mount,
-        })
+    #[pyo3(signature = (destination, *, size=None, read_only=false))]
+    fn tmpfs(destination: PathBuf, size: Option<Size>, read_only: bool) -> Mount {
+        let mut mount = skep::Mount::tmpfs(destination);
+        if let Some(Size(bytes)) = size {
+            mount = mount.size(bytes.get());
+        }
+        Mount(if read_only { mount.read_only() } else { mount })
     }
 
     fn __repr__(&self) -> String {

@@ -7,7 +7,19 @@ from typing import Any, final
 from skep._options import Source, Stream, StrPath
 from skep._results import ExitStatus, ImageSummary, Usage
 
-__all__ = ["Child", "Collector", "Command", "Engine", "Image", "Images", "Mount", "Root"]
+__all__ = [
+    "Child",
+    "Collector",
+    "Command",
+    "Engine",
+    "Image",
+    "Images",
+    "Mount",
+    "Root",
+    "check_seconds",
+]
+
+def check_seconds(_seconds: float | None) -> None: ...
 
 @final
 class Engine:
@@ -118,6 +130,8 @@ class Mount:
     @staticmethod
     def bind(source: StrPath, destination: StrPath, *, read_only: bool = False) -> Mount: ...
     @staticmethod
-    def tmpfs(destination: StrPath, *, size: int | str | None = None) -> Mount: ...
+    def tmpfs(
+        destination: StrPath, *, size: int | str | None = None, read_only: bool = False
+    ) -> Mount: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...

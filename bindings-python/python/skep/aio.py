@@ -12,8 +12,8 @@
 
 Waiting takes no thread: the loop watches file descriptors. Starts, of a few milliseconds each, are
 made by four threads of this module's own; images are loaded in the loop's default executor.
-Options, results and exceptions are those of `skep`. A loop needs `add_reader`, as all of asyncio's have on
-Linux.
+Options, results and exceptions are those of `skep`. A loop needs `add_reader`, as all of asyncio's
+have on Linux.
 """
 
 from __future__ import annotations
@@ -218,15 +218,18 @@ class Child(BaseChild):
         `timeout`: seconds; raises `skep.TimeoutError` if the container still runs then. Standard
         input is not closed.
         """
-        try:
-            return await asyncio.wait_for(self._ended(), timeout)
-        except asyncio.TimeoutError:
-            raise self._expired(timeout) from None
-
-    async def _ended(self) -> ExitStatus:
-        while (status := self.poll()) is None:
-            await _readable(self.fileno())
+        _skep.check_seconds(timeout)
+        # A container that has ended has, even if there is no time to wait for it.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._ended(), timeout)
+        status = self.poll()
+        if status is None:
+            raise self._expired(timeout)
         return status
+
+    async def _ended(self) -> None:
+        while self.poll() is None:
+            await _readable(self.fileno())
 
     async def stop(self, grace: float = 10.0) -> ExitStatus:
         """Asks the container to end with its stop signal (the image's, or SIGTERM), as docker does.
