@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -22,26 +23,37 @@ pub(crate) struct Command {
 }
 
 /// The argument `image`: what has a root file system.
-#[derive(FromPyObject)]
-enum Source<'py> {
-    #[pyo3(transparent, annotation = "str")]
+enum Source {
     Name(String),
-    #[pyo3(transparent, annotation = "skep.Image")]
-    Image(PyRef<'py, Image>),
-    #[pyo3(transparent, annotation = "skep.Root")]
-    Root(PyRef<'py, Root>),
+    Root(skep::Root),
 }
 
-impl Source<'_> {
-    fn root(self, py: Python<'_>, engine: &Engine) -> PyResult<skep::Root> {
+impl<'py> FromPyObject<'_, 'py> for Source {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Source> {
+        if let Ok(image) = object.cast::<Image>() {
+            return Ok(Source::Root((&image.get().0).into()));
+        }
+        if let Ok(root) = object.cast::<Root>() {
+            return Ok(Source::Root(root.get().0.clone()));
+        }
+        object.extract().map(Source::Name).map_err(|_| {
+            let name = object.get_type().name();
+            let name = name.map_or_else(|_| "that".into(), |name| name.to_string());
+            PyTypeError::new_err(format!("expected a name, an Image or a Root, not {name}"))
+        })
+    }
+}
+
+impl Source {
+    fn root(self, py: Python<'_>, engine: &skep::Engine) -> PyResult<skep::Root> {
         match self {
             Source::Name(name) => {
-                let engine = engine.open()?;
                 let found = py.detach(|| engine.images().find(&name));
-                Ok(found.map_err(raise)?.into())
+                found.map(skep::Root::from).map_err(raise)
             }
-            Source::Image(image) => Ok((&image.0).into()),
-            Source::Root(root) => Ok(root.0.clone()),
+            Source::Root(root) => Ok(root),
         }
     }
 }
@@ -61,7 +73,7 @@ impl Command {
     fn new(
         py: Python<'_>,
         engine: Py<Engine>,
-        image: Source<'_>,
+        image: Source,
         args: Option<Vec<String>>,
         entrypoint: Option<Vec<String>>,
         env: Option<Variables>,
@@ -78,8 +90,8 @@ impl Command {
         pids: Option<Pids>,
         timeout: Option<Seconds>,
     ) -> PyResult<Command> {
-        let root = image.root(py, engine.get())?;
-        let mut command = engine.get().open()?.command(root);
+        let core = engine.get().open()?;
+        let mut command = core.command(image.root(py, &core)?);
         command.args(args.unwrap_or_default());
         entrypoint.map(|entrypoint| command.entrypoint(entrypoint));
         env.map(|Variables(variables)| command.envs(variables));

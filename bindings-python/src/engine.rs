@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 
@@ -10,6 +11,9 @@ use crate::images::Images;
 
 /// The default store, as [`skep::Engine::open_default`] has it.
 const DEFAULT_STORE: &str = "/var/lib/skep";
+
+/// How long the kernel has for ending what was killed; core's drop has the same.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open store.
 #[pyclass(frozen, module = "skep._skep")]
@@ -37,7 +41,7 @@ impl Running for skep::Child {
     }
 
     fn reap(&self) {
-        let _ = self.wait();
+        let _ = self.wait_timeout(PATIENCE);
     }
 }
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import skep
 import skep.aio
@@ -24,6 +24,8 @@ IMAGE = "localhost/skep-behaviours:1"
 
 Json = dict[str, Any]
 Streams = tuple[bytes, bytes]
+# Image, arguments, input and options.
+Given = tuple[str, list[str], "bytes | None", skep.Options]
 
 
 def cases() -> Iterator[Json]:
@@ -61,10 +63,8 @@ class Child(Protocol):
 class Face(Protocol):
     """An engine, whichever way it is used."""
 
-    def run(
-        self, image: str, args: list[str], **options: Any
-    ) -> skep.CompletedContainer[bytes]: ...
-    def spawn(self, image: str, args: list[str], **options: Any) -> Child: ...
+    def run(self, given: Given) -> skep.CompletedContainer[bytes]: ...
+    def spawn(self, given: Given) -> Child: ...
     def images(self, verb: str, *args: str) -> Any: ...
     def open(self, store: str) -> None: ...
 
@@ -104,11 +104,12 @@ class Threads:
     def __init__(self, engine: skep.Engine) -> None:
         self._engine = engine
 
-    def run(self, image: str, args: list[str], **options: Any) -> skep.CompletedContainer[bytes]:
-        result: skep.CompletedContainer[bytes] = self._engine.run(image, args, **options)
-        return result
+    def run(self, given: Given) -> skep.CompletedContainer[bytes]:
+        image, args, input, options = given
+        return self._engine.run(image, args, input=input, **options)
 
-    def spawn(self, image: str, args: list[str], **options: Any) -> Child:
+    def spawn(self, given: Given) -> Child:
+        image, args, _, options = given
         return ThreadsChild(
             self._engine.spawn(image, args, stdin=PIPE, stdout=PIPE, stderr=PIPE, **options)
         )
@@ -181,12 +182,14 @@ class Loop:
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
 
-    def run(self, image: str, args: list[str], **options: Any) -> skep.CompletedContainer[bytes]:
-        run = self._engine.run(image, args, **options)
+    def run(self, given: Given) -> skep.CompletedContainer[bytes]:
+        image, args, input, options = given
+        run = self._engine.run(image, args, input=input, **options)
         result: skep.CompletedContainer[bytes] = self._complete(run)
         return result
 
-    def spawn(self, image: str, args: list[str], **options: Any) -> Child:
+    def spawn(self, given: Given) -> Child:
+        image, args, _, options = given
         spawn = self._engine.spawn(image, args, stdin=PIPE, stdout=PIPE, stderr=PIPE, **options)
         return LoopChild(self._complete(spawn), self._complete)
 
@@ -256,9 +259,10 @@ class Passage:
             for word, replacement in self._words.items():
                 value = value.replace(word, replacement)
         elif isinstance(value, list):
-            return [self._replaced(item) for item in value]
+            return list(map(self._replaced, value))  # pyright: ignore
         elif isinstance(value, dict):
-            return {key: self._replaced(item) for key, item in value.items()}
+            fields = cast("Json", value)
+            return {key: self._replaced(item) for key, item in fields.items()}
         return value
 
     def _step(self, step: Json) -> None:
@@ -282,9 +286,8 @@ class Passage:
         return self._child
 
     def _run(self, given: Json, expected: Json) -> None:
-        image, args, named = options(given)
         try:
-            result = self._face.run(image, args, **named)
+            result = self._face.run(parsed(given))
         except skep.ContainerError as error:
             assert error.status, error
             check_output(expected, error.status, (error.stdout, error.stderr))
@@ -293,8 +296,7 @@ class Passage:
             check_output(expected, result.status, (result.stdout, result.stderr))
 
     def _spawn(self, given: Json, expected: Json) -> None:
-        image, args, named = options(given)
-        self._child = self._face.spawn(image, args, **named)
+        self._child = self._face.spawn(parsed(given))
         self._at_end.callback(self._child.close)
         self._words["${ID}"] = self._child.id[:12]
         assert not expected
@@ -391,22 +393,22 @@ SAME = {
 }  # fmt: skip
 
 
-def options(given: Json) -> tuple[str, list[str], Json]:
-    """Image, arguments and named arguments."""
+def parsed(given: Json) -> Given:
     image, args = given.pop("image", IMAGE), given.pop("args", [])
-    named = {name: given.pop(name) for name in SAME & given.keys()}
+    options = cast("skep.Options", {name: given.pop(name) for name in SAME & given.keys()})
+    input: bytes | None = None
     if "timeout_ms" in given:
-        named["timeout"] = given.pop("timeout_ms") / 1000
+        options["timeout"] = given.pop("timeout_ms") / 1000
     if "input" in given:
-        named["input"] = given.pop("input").encode()
+        input = given.pop("input").encode()
     if "input_pattern" in given:
-        named["input"] = pattern(given.pop("input_pattern"))
+        input = pattern(given.pop("input_pattern"))
     if "rlimits" in given:
-        named["rlimits"] = {name: tuple(limit) for name, limit in given.pop("rlimits").items()}
+        options["rlimits"] = {name: tuple(limit) for name, limit in given.pop("rlimits").items()}
     if "mounts" in given:
-        named["mounts"] = [mount(each) for each in given.pop("mounts")]
+        options["mounts"] = [mount(each) for each in given.pop("mounts")]
     assert not given, f"unknown options {given}"
-    return image, args, named
+    return image, args, input, options
 
 
 def mount(given: Json) -> skep.Mount:

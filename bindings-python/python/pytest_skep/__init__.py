@@ -7,7 +7,7 @@ happens in the first test that uses a fixture.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -64,8 +64,8 @@ def skep_spawn(skep_engine: skep.Engine) -> Iterator[Spawn]:
     """`skep_engine.spawn`, whose containers end with the test."""
     with ExitStack() as children:
 
-        def spawn(image: Any, args: Any = (), **options: Any) -> skep.Child[Any]:
-            child = cast("skep.Child[Any]", skep_engine.spawn(image, args, **options))
-            return children.enter_context(child)
+        def spawn(*args: Any, **options: Any) -> Any:
+            start: Any = skep_engine.spawn
+            return children.enter_context(start(*args, **options))
 
         yield spawn

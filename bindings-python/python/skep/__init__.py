@@ -39,6 +39,13 @@ from skep._options import Options
 from skep._results import CompletedContainer, ExitReason, ExitStatus, ImageSummary, Usage
 from skep._skep import Image, Images, Mount, Root
 
+# Where they are to be imported from, for messages, documentation and pickles.
+for _class in (Child, Engine, *Error.__subclasses__(), *ContainerError.__subclasses__()):
+    _class.__module__ = __name__
+for _class in (Error, CompletedContainer, ExitStatus, ImageSummary, Usage):
+    _class.__module__ = __name__
+del _class
+
 __all__ = [
     "DEVNULL",
     "PIPE",

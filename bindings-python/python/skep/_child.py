@@ -23,13 +23,11 @@ class BaseChild:
 
     args: list[str]
     """The arguments that it was given."""
-    status: ExitStatus | None
-    """How it ended, once `poll` or `wait` has found out."""
 
     def __init__(self, native: _skep.Child, args: Sequence[str]) -> None:
         self._native = native
         self.args = list(args)
-        self.status = None
+        self._status: ExitStatus | None = None
 
     @property
     def id(self) -> str:
@@ -37,15 +35,20 @@ class BaseChild:
         return self._native.id
 
     @property
+    def status(self) -> ExitStatus | None:
+        """How it ended, once `poll` or `wait` has found out."""
+        return self._status
+
+    @property
     def returncode(self) -> int | None:
         """The exit code or the negative signal, once `poll` or `wait` has found out."""
-        return None if self.status is None else self.status.returncode
+        return None if self._status is None else self._status.returncode
 
     def poll(self) -> ExitStatus | None:
         """How it ended, or None if it still runs. Does not wait."""
-        if self.status is None:
-            self.status = self._native.poll()
-        return self.status
+        if self._status is None:
+            self._status = self._native.poll()
+        return self._status
 
     def send_signal(self, signal: int) -> None:
         """Sends a signal to the container's command. One that has ended is left alone.
@@ -80,14 +83,20 @@ class BaseChild:
         return TimeoutError(text, "wait for", subject)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__module__}.Child {self.id[:12]} {self.status or 'running'}>"
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        return f"<{name} {self.id[:12]} {self.status or 'running'}>"
 
     def __del__(self) -> None:
-        # The native handle, which goes next, kills it.
+        # Without `_native`, the constructor has failed; an Error is that of a forked copy.
         with contextlib.suppress(AttributeError, Error):
-            if self.poll() is None:
+            if self.poll() is not None:
+                return
+            try:
                 text = f"container {self.id[:12]} is still running"
                 warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
+            finally:
+                # Whoever records warnings keeps their source, and would keep the container.
+                self._native.close()
 
 
 class Child(BaseChild, Generic[AnyStr]):
@@ -127,11 +136,11 @@ class Child(BaseChild, Generic[AnyStr]):
 
         `timeout`: seconds; raises `TimeoutError` if the container still runs then.
         """
-        if self.status is None:
-            self.status = self._native.wait(timeout)
-        if self.status is None:
+        if self._status is None:
+            self._status = self._native.wait(timeout)
+        if self._status is None:
             raise self._expired(timeout)
-        return self.status
+        return self._status
 
     def stop(self, grace: float = 10.0) -> ExitStatus:
         """Asks the container to end with its stop signal (the image's, or SIGTERM), as docker does.
