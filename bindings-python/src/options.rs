@@ -63,7 +63,7 @@ impl<'py> FromPyObject<'_, 'py> for Seconds {
             raise(
                 Error::invalid_input("limit time to", format!("{seconds} s"))
                     .cause("it is no length of time")
-                    .fix("give seconds from 0, or None for no limit"),
+                    .fix("give seconds from 0, or no limit"),
             )
         })
     }
@@ -83,7 +83,7 @@ impl<'py> FromPyObject<'_, 'py> for Pids {
         let number = integer(&object)?;
         number.extract().map(Pids).map_err(|_: PyErr| {
             let error = Error::invalid_input("limit processes to", number.to_string());
-            raise(error.fix("give at least 1, or None for no limit"))
+            raise(error.fix("give at least 1, or no limit"))
         })
     }
 }

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import doctest
 import gc
 import io
 import os
+import select
 import subprocess
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import skep
+import skep.aio
 from conftest import IMAGE
 
 
@@ -193,16 +197,17 @@ def test_closing_the_engine_ends_all_it_runs(store: Path) -> None:
 
 def test_a_forgotten_child_is_warned_of_and_ended(engine: skep.Engine) -> None:
     child = engine.spawn(IMAGE, ["cat"], stdin=skep.PIPE, stdout=skep.PIPE)
-    assert child.stdout is not None
-    stdout = os.dup(child.stdout.fileno())
+    stdin, stdout = child.stdin, child.stdout
+    assert stdin is not None
+    assert stdout is not None
     expected = f"container {child.id[:12]} is still running"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del child
         gc.collect()
     assert expected in [str(warning.message) for warning in caught]
-    with open(stdout, "rb") as file:
-        assert file.read() == b""
+    with stdin, stdout:
+        assert stdout.read() == b""
 
 
 def test_a_child_that_has_ended_is_forgotten_silently(engine: skep.Engine) -> None:
@@ -213,8 +218,6 @@ def test_a_child_that_has_ended_is_forgotten_silently(engine: skep.Engine) -> No
 
 
 def test_fileno_is_readable_at_the_end(engine: skep.Engine) -> None:
-    import select
-
     with engine.spawn(IMAGE, ["cat"], stdin=skep.PIPE) as child:
         assert child.stdin is not None
         assert select.select([child], [], [], 0) == ([], [], [])
@@ -244,12 +247,9 @@ def test_an_unchanged_engine_is_shown(store: Path) -> None:
     assert repr(engine) == f"<skep.Engine {store} closed>"
 
 
-def test_docstrings_run() -> None:
-    """Those of modules, in a program of their own, on the default store's place."""
-    import doctest
-
-    import skep.aio
-
+def test_docstrings_run(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    monkeypatch.setattr(skep, "Engine", partial(skep.Engine, store))
+    monkeypatch.setattr(skep.aio, "Engine", partial(skep.aio.Engine, store))
     for module in (skep, skep.aio):
         assert doctest.testmod(module).failed == 0
 
@@ -273,7 +273,7 @@ with skep.Engine({str(store)!r}) as engine:
 
 
 Refused = tuple[dict[str, Any], type[BaseException], str]
-TIME = "it is no length of time; give seconds from 0, or None for no limit"
+TIME = "it is no length of time; give seconds from 0, or no limit"
 SIZE = "it is not a number of bytes below 2^63; write for example 512k, 256m or 1.5g"
 STREAM = "it is neither PIPE, DEVNULL nor an open file"
 NEVER_OPEN = 1_000_000
@@ -297,9 +297,9 @@ REFUSED: list[Refused] = [
     (
         {"pids": -1},
         skep.InvalidInputError,
-        "cannot limit processes to -1; give at least 1, or None for no limit",
+        "cannot limit processes to -1; give at least 1, or no limit",
     ),
-    ({"pids": 0}, skep.InvalidInputError, "cannot limit processes to 0; give at least 1"),
+    ({"pids": 0}, skep.InvalidInputError, "cannot limit processes to 0: the command is one itself"),
     ({"pids": 1.0}, TypeError, "'float' object cannot be interpreted as an integer"),
     ({"timeout": -1}, skep.InvalidInputError, f"cannot limit time to -1 s: {TIME}"),
     ({"timeout": float("nan")}, skep.InvalidInputError, f"cannot limit time to NaN s: {TIME}"),
@@ -321,7 +321,11 @@ REFUSED: list[Refused] = [
     ({"env": ["A=1"]}, TypeError, "'list' object is not an instance of 'Mapping'"),
     ({"env": {"A": 1}}, TypeError, "'int' object is not an instance of 'str'"),
     ({"user": 1000}, TypeError, "'int' object is not an instance of 'str'"),
-    ({"user": "nobody-here"}, skep.NotFoundError, "cannot find user nobody-here"),
+    (
+        {"user": "nobody-here"},
+        skep.NotFoundError,
+        "cannot become user nobody-here: the container's /etc/passwd",
+    ),
     ({"working_dir": b"/"}, TypeError, "'bytes' object is not an instance of 'str'"),
     ({"hostname": 1}, TypeError, "'int' object is not an instance of 'str'"),
     ({"mounts": ["/etc"]}, TypeError, "'str' object is not an instance of 'Mount'"),
@@ -357,7 +361,7 @@ REFUSED: list[Refused] = [
         skep.InvalidInputError,
         "cannot connect stdin: it is given beside input; give one of them",
     ),
-    ({"input": "text"}, TypeError, "a bytes-like object is required"),
+    ({"input": "text"}, TypeError, "memoryview: a bytes-like object is required"),
     ({"input": b"", "text": True}, TypeError, "in text mode, input must be str, not bytes"),
     ({"memroy": 1}, TypeError, "Command.__new__() got an unexpected keyword argument 'memroy'"),
 ]
