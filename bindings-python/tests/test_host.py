@@ -45,10 +45,10 @@ def test_a_busy_host(store: Path) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: deaths.append(1))
     with ThreadPoolExecutor(8) as threads, multiprocessing.get_context("fork").Pool(2) as pool:
         ours = [threads.submit(engine.run, IMAGE, ["sh", "-c", f"exit {i % 7}"]) for i in range(40)]
-        programs = [threads.submit(subprocess.run, ["sh", "-c", f"exit {i % 5}"]) for i in range(30)]
+        others = [threads.submit(subprocess.run, ["sh", "-c", f"exit {i % 5}"]) for i in range(40)]
         squares = pool.map(abs, range(-40, 0))
         assert [one.result().returncode for one in ours] == [i % 7 for i in range(40)]
-        assert [one.result().returncode for one in programs] == [i % 5 for i in range(30)]
+        assert [one.result().returncode for one in others] == [i % 5 for i in range(30)]
         assert sorted(squares) == list(range(1, 41))
     # Not one of skep's: a wait for any child finds none.
     assert deaths

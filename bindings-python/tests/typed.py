@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import IO, TYPE_CHECKING
 
 import skep
 import skep.aio
 
 if TYPE_CHECKING:
+    from asyncio import StreamWriter
+
     from typing_extensions import Unpack, assert_type
 
 
@@ -38,7 +39,7 @@ async def loops(engine: skep.aio.Engine) -> None:
     assert_type(await engine.run("app:1"), skep.CompletedContainer[bytes])
     assert_type(await engine.run("app:1", text=True), skep.CompletedContainer[str])
     async with await engine.spawn("app:1") as child:
-        assert_type(child.stdin, "asyncio.StreamWriter | None")
+        assert_type(child.stdin, "StreamWriter | None")
         assert_type(await child.wait(), skep.ExitStatus)
 
 

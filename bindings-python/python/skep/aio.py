@@ -244,9 +244,10 @@ class Child(BaseChild):
 
     async def close(self) -> None:
         """Kills the container if it still runs, removes what is left of it and closes its pipes."""
+        # Killed before its standard input ends: it is not to end by that.
+        await _in_thread(self._native.close)
         for transport in self._transports:
             transport.close()
-        await _in_thread(self._native.close)
         with contextlib.suppress(Error):
             self.poll()
 
