@@ -8,7 +8,7 @@ import skep
 import skep.aio
 
 if TYPE_CHECKING:
-    from asyncio import StreamWriter
+    from asyncio import StreamWriter  # noqa: F401
 
     from typing_extensions import Unpack, assert_type
 
