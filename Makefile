@@ -2,6 +2,9 @@
 # make test    passes the tests, on this kernel and in a virtual machine with cgroup v2
 # make check   fmt, clippy, docs, the keeper for aarch64: what runs nothing
 # make bench   measures skep beside its peers, as ratios
+# make dist    builds a wheel, an npm package and a C prefix into dist/, each tested in a clean place
+#
+# Each language's targets (NAME-build, -test, -check, -dist) are in bindings-NAME/rules.mk.
 #
 # On Debian 12 with Rust; everything else is installed from Debian's packages by name. Needs root,
 # as containers do.
@@ -17,8 +20,13 @@ TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun
 BENCH_PACKAGES := runc crun bubblewrap busybox-static
 VM_PACKAGES = $(shell tests/vm/run --packages)
 
-.PHONY: all demo test test-native test-vm check fmt clippy doc aarch64 bench images clean
-.PHONY: deps-build deps-images deps-test deps-bench
+# What every language's tests get: the image app.tar, a small root file system, skips forbidden.
+TEST_ENVIRONMENT = SKEP_TEST_IMAGES=$(SKEP_CACHE)/images \
+    SKEP_TEST_ROOTFS=$(SKEP_CACHE)/rootfs.tar SKEP_FORBID_SKIPS=1
+LANGUAGES := python node c
+
+.PHONY: all demo test test-native test-vm test-languages check fmt clippy doc aarch64 bench images dist clean
+.PHONY: deps-build deps-images deps-test deps-bench rust-test
 
 all:
 	$(CARGO) build --release --workspace
@@ -50,17 +58,31 @@ images: deps-images
 demo: images
 	$(CARGO) run --release --example limits -- $(SKEP_CACHE)/images/app.tar
 
-test: check test-native test-vm
+test: check test-native test-languages test-vm
 
-test-native: deps-test images
-	SKEP_TEST_IMAGES=$(SKEP_CACHE)/images SKEP_FORBID_SKIPS=1 \
-	    $(CARGO) test --workspace --no-fail-fast
+test-native: deps-test images $(SKEP_CACHE)/rootfs.tar
+	$(TEST_ENVIRONMENT) $(CARGO) test --workspace --no-fail-fast
+
+# The root file system of the behaviours, for all languages.
+$(SKEP_CACHE)/rootfs.tar: tests/behaviours/rootfs.sh | deps-test
+	mkdir -p $(SKEP_CACHE)
+	tests/behaviours/rootfs.sh $@
+
+test-languages: rust-test $(LANGUAGES:%=%-test)
+
+# The examples and all that the documentation shows.
+rust-test: deps-test images
+	$(CARGO) build -p skep --examples
+	tests/examples/run rust $(SKEP_CACHE)/images/app.tar target/debug/examples/NAME
+	$(TEST_ENVIRONMENT) tests/docs/run rust README.md docs/rust.md -- $(CURDIR)/tests/docs/rust
+
+dist: $(LANGUAGES:%=%-dist)
 
 # The same test programs, linked statically, on Debian's 6.1 kernel with cgroup v2 alone.
 test-vm: deps-test
 	tests/vm/suite
 
-check: fmt clippy doc aarch64
+check: fmt clippy doc aarch64 $(LANGUAGES:%=%-check)
 
 fmt:
 	$(CARGO) fmt --all --check
@@ -80,4 +102,6 @@ bench: deps-bench images
 
 clean:
 	$(CARGO) clean
-	rm -rf $(SKEP_CACHE)
+	rm -rf $(SKEP_CACHE) dist
+
+include $(LANGUAGES:%=bindings-%/rules.mk)

@@ -72,9 +72,10 @@ impl Bench {
 
     /// The table of goals, if something of it was measured; an error if skep failed somewhere.
     pub(crate) fn finish(self) -> io::Result<()> {
-        if !self.outcomes.is_empty() {
+        let goals = goals::rows(&self.outcomes);
+        if !goals.is_empty() {
             let head = ["at most".to_owned(), IMAGE.to_owned(), DIRECTORY.to_owned()];
-            println!("{}", table::plain("Goals", &head, &goals::rows(&self.outcomes)));
+            println!("{}", table::plain("Goals", &head, &goals));
         }
         if self.failed.is_empty() { Ok(()) } else { Err(io::Error::other(self.failed.join("; "))) }
     }

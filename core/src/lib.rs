@@ -87,8 +87,3 @@ pub use spec::config::{Mount, rlimit_resource};
 
 /// A resource of setrlimit(2), for [`Command::rlimit`].
 pub use oci_spec::runtime::PosixRlimitType as RlimitResource;
-
-/// README's examples are compiled with the documentation's.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

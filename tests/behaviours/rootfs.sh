@@ -11,7 +11,8 @@ if [ $# -ne 1 ]; then
     echo "usage: $0 OUT.tar" >&2
     exit 2
 fi
-busybox=${BUSYBOX:-$(command -v busybox)}
+# By which: in a busybox shell, command -v says the bare name of the applet.
+busybox=${BUSYBOX:-$(which busybox)}
 work=$(mktemp -d "${TMPDIR:-/tmp}/skep-rootfs.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM

@@ -319,6 +319,7 @@ fn a_stop_asks_first_and_kills_then() {
     let child = started(&mut test.shell(deaf));
     let before = Instant::now();
     let grace = Duration::from_millis(50);
+    assert_eq!(child.stop_signal(), 15);
     assert_eq!(child.stop(grace).unwrap().reason(), ExitReason::Signaled(9));
     assert!(before.elapsed() >= grace);
     // Without a handler an init is deaf too.

@@ -217,6 +217,12 @@ impl Child {
         self.wait()
     }
 
+    /// The signal that [`stop`](Self::stop) asks it to end with: the image's, or SIGTERM. For a
+    /// program with an event loop, which cannot wait in `stop` itself.
+    pub fn stop_signal(&self) -> i32 {
+        self.stop_signal
+    }
+
     /// What the container has used so far; what it used in all once its end has been waited for.
     ///
     /// # Errors

@@ -85,7 +85,13 @@ impl ExitStatus {
 
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reason {
+        self.reason.fmt(f)
+    }
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
             ExitReason::Exited(code) => write!(f, "exit code {code}"),
             ExitReason::Signaled(signal) => match Signal::try_from(signal) {
                 Ok(name) => write!(f, "signal {signal} ({name})"),
