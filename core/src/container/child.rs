@@ -124,11 +124,6 @@ impl Child {
         &self.id
     }
 
-    /// The signal that [`stop`](Self::stop) asks the container to end with: the image's, or SIGTERM.
-    pub fn stop_signal(&self) -> i32 {
-        self.stop_signal
-    }
-
     /// Waits for the container's end, then removes what is left of it. Standard input is not
     /// closed: a command that reads it to its end wants [`stdin`](Self::stdin) dropped first.
     ///
