@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 import skep
 
-pytest_plugins = ["pytester"]
-
 REPOSITORY = Path(__file__).parents[2]
 IMAGE = "localhost/skep-behaviours:1"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import IMAGE
+from conftest import IMAGE, REPOSITORY
 
 TESTS = f"""
 import pytest, skep, sys
@@ -71,6 +71,13 @@ def test_nothing_native_is_loaded_before_it_is_used(pytester: pytest.Pytester) -
             assert pytestconfig.pluginmanager.has_plugin("skep")
     """)
     pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def test_what_the_documentation_shows(pytester: pytest.Pytester, store: Path) -> None:
+    page = (REPOSITORY / "docs/python.md").read_text()
+    section = page.split("\n## pytest\n")[1]
+    pytester.makepyfile(section.split("```python\n")[1].split("```")[0])
+    pytester.runpytest_subprocess("--skep-store", store).assert_outcomes(passed=2)
 
 
 def test_fixtures_are_explained(pytester: pytest.Pytester) -> None:
