@@ -6,6 +6,7 @@
 PYTHON ?= python3
 PYTHON_VENV := $(SKEP_CACHE)/python-venv
 PYTHON_BIN := $(PYTHON_VENV)/bin
+PYTHON_RUN = cd bindings-python && PATH="$(PYTHON_BIN):$$PATH" VIRTUAL_ENV=$(PYTHON_VENV)
 PYTHON_TOOLS := maturin mypy 'pyright[nodejs]' ruff pytest pytest-xdist
 
 .PHONY: python-deps python-build python-test python-check python-dist python-docs
@@ -22,10 +23,10 @@ $(PYTHON_VENV)/ready: bindings-python/rules.mk
 	touch $@
 
 python-build: python-deps
-	cd bindings-python && VIRTUAL_ENV=$(PYTHON_VENV) CARGO=$(CARGO) $(PYTHON_BIN)/maturin develop -q
+	$(PYTHON_RUN) maturin develop -q
 
 python-test: python-build deps-test images $(SKEP_CACHE)/rootfs.tar
-	cd bindings-python && $(TEST_ENVIRONMENT) $(PYTHON_BIN)/pytest -q -p no:cacheprovider
+	$(PYTHON_RUN) env $(TEST_ENVIRONMENT) pytest -q -p no:cacheprovider
 	tests/examples/run python $(SKEP_CACHE)/images/app.tar $(PYTHON_BIN)/python examples/python/NAME.py
 	$(TEST_ENVIRONMENT) tests/docs/run python README.md bindings-python/README.md docs/python.md \
 	    -- $(PYTHON_BIN)/python -W error
@@ -33,23 +34,22 @@ python-test: python-build deps-test images $(SKEP_CACHE)/rootfs.tar
 # Types twice: mypy and pyright do not agree on everything. stubtest compares the stubs of the native
 # module with what it has.
 python-check: python-build
-	cd bindings-python && $(PYTHON_BIN)/ruff check -q . ../examples/python
-	cd bindings-python && $(PYTHON_BIN)/ruff format -q --check python tests ../examples/python
-	cd bindings-python && $(PYTHON_BIN)/mypy
-	cd bindings-python && $(PYTHON_BIN)/python -m mypy.stubtest skep \
-	    --allowlist tests/stubtest-allowlist.txt
-	cd bindings-python && $(PYTHON_BIN)/pyright --pythonpath $(PYTHON_BIN)/python
-	cd bindings-python && $(PYTHON_BIN)/pyright --pythonpath $(PYTHON_BIN)/python \
-	    --verifytypes skep --ignoreexternal
+	$(PYTHON_RUN) ruff check -q .
+	$(PYTHON_RUN) ruff check -q --extend-ignore D103 ../examples/python
+	$(PYTHON_RUN) ruff format -q --check . ../examples/python
+	$(PYTHON_RUN) mypy
+	$(PYTHON_RUN) python -m mypy.stubtest skep --allowlist tests/stubtest-allowlist.txt
+	$(PYTHON_RUN) pyright
+	$(PYTHON_RUN) pyright --verifytypes skep --ignoreexternal
 
 # A wheel for every Python from 3.10, which is then installed where there is nothing else and tested
 # there: an example and the behaviours.
 python-dist: python-deps images $(SKEP_CACHE)/rootfs.tar
 	rm -f dist/skep-*.whl
-	cd bindings-python && CARGO=$(CARGO) $(PYTHON_BIN)/maturin build -q --release --out ../dist \
-	    --interpreter $(PYTHON_BIN)/python
-	$(TEST_ENVIRONMENT) bindings-python/tests/wheel.sh dist/skep-*.whl $(SKEP_CACHE)/images/app.tar
+	$(PYTHON_RUN) maturin build -q --release --out ../dist --interpreter python
+	$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) bindings-python/tests/wheel.sh dist/skep-*.whl \
+	    $(SKEP_CACHE)/images/app.tar
 
 python-docs: python-build
 	$(PYTHON_BIN)/pip install -q --disable-pip-version-check pdoc
-	$(PYTHON_BIN)/pdoc -o target/doc/python skep skep.aio
+	$(PYTHON_RUN) pdoc -o ../target/doc/python skep skep.aio

@@ -8,6 +8,7 @@ import io
 import os
 import select
 import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -267,7 +268,7 @@ with skep.Engine({str(store)!r}) as engine:
         assert child.wait().success
 """
     done = subprocess.run(
-        ["python3", "-c", program], input=b"through", capture_output=True, check=True
+        [sys.executable, "-c", program], input=b"through", capture_output=True, check=True
     )
     assert (done.stdout, done.stderr) == (b"through", b"err\n")
 

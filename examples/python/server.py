@@ -16,7 +16,8 @@ def main(archive: str, store: str = "/var/lib/skep") -> None:
         image = engine.images.load(archive)
         command = ["python3", "-c", SERVER]
         with engine.spawn(image, command, stdin=skep.PIPE, stdout=skep.PIPE, text=True) as server:
-            assert server.stdin and server.stdout
+            assert server.stdin is not None
+            assert server.stdout is not None
             for question in ("3 + 4", "10 * 10", "2 ** 64"):
                 print(question, file=server.stdin)
                 print(f"{question} = {server.stdout.readline()}", end="")
