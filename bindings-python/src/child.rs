@@ -15,12 +15,10 @@ use crate::wait::{deadline, readable};
 /// A running container; dropped, it is killed and removed.
 #[pyclass(frozen, module = "skep._skep")]
 pub(crate) struct Child {
-    child: Detached<skep::Child>,
-    pipes: Mutex<Pipes>,
+    pub(crate) child: Detached<skep::Child>,
+    /// The host's ends of stdin, stdout and stderr, until they are handed over.
+    pipes: Mutex<[Option<OwnedFd>; 3]>,
 }
-
-/// The host's ends of stdin, stdout and stderr.
-pub(crate) type Pipes = [Option<OwnedFd>; 3];
 
 #[pymethods]
 impl Child {
@@ -91,17 +89,12 @@ impl Child {
 }
 
 impl Child {
-    /// Core's child without its pipes, to be shared, and these.
-    pub(crate) fn new(mut child: skep::Child) -> (Arc<skep::Child>, Pipes) {
+    pub(crate) fn new(mut child: skep::Child) -> Child {
         let pipes = [
             child.stdin.take().map(OwnedFd::from),
             child.stdout.take().map(OwnedFd::from),
             child.stderr.take().map(OwnedFd::from),
         ];
-        (Arc::new(child), pipes)
-    }
-
-    pub(crate) fn handle(child: Arc<skep::Child>, pipes: Pipes) -> Child {
-        Child { child: Detached::new(child), pipes: Mutex::new(pipes) }
+        Child { child: Detached::new(Arc::new(child)), pipes: Mutex::new(pipes) }
     }
 }

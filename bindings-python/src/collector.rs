@@ -15,7 +15,7 @@ use crate::wait::readable;
 ///
 /// Written to by `advance` alone: a wait for it and a kill are at once, both readers.
 #[pyclass(frozen, module = "skep._skep")]
-pub(crate) struct Collector(Detached<RwLock<skep::Collector>>);
+pub(crate) struct Collector(pub(crate) Detached<RwLock<skep::Collector>>);
 
 #[pymethods]
 impl Collector {
@@ -54,8 +54,8 @@ impl Collector {
 }
 
 impl Collector {
-    pub(crate) fn handle(collector: Arc<RwLock<skep::Collector>>) -> Collector {
-        Collector(Detached::new(collector))
+    pub(crate) fn new(collector: skep::Collector) -> Collector {
+        Collector(Detached::new(Arc::new(RwLock::new(collector))))
     }
 
     fn collector(&self) -> RwLockReadGuard<'_, skep::Collector> {

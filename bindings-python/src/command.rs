@@ -1,6 +1,6 @@
 //! A container to be started.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -58,16 +58,14 @@ impl Source {
     }
 }
 
-/// The three streams, in core's order; `None` is core's default.
-type Streams = [Option<Stream>; 3];
-
 #[pymethods]
 impl Command {
     #[new]
     #[pyo3(signature = (
         engine, image, args=None, *, entrypoint=None, env=None, working_dir=None, user=None,
         hostname=None, mounts=None, read_only=false, allow_new_privileges=false, rlimits=None,
-        memory=None, memory_swap=None, cpus=None, pids=None, timeout=None,
+        memory=None, memory_swap=None, cpus=None, pids=None, timeout=None, stdin=None, stdout=None,
+        stderr=None,
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -89,6 +87,9 @@ impl Command {
         cpus: Option<f64>,
         pids: Option<Pids>,
         timeout: Option<Seconds>,
+        stdin: Option<Stream>,
+        stdout: Option<Stream>,
+        stderr: Option<Stream>,
     ) -> PyResult<Command> {
         let core = engine.get().open()?;
         let mut command = core.command(image.root(py, &core)?);
@@ -110,57 +111,37 @@ impl Command {
         cpus.map(|cpus| command.cpus(cpus));
         pids.map(|Pids(limit)| command.pids(limit));
         timeout.map(|Seconds(timeout)| command.timeout(timeout));
+        stdin.map(|Stream(stdio)| command.stdin(stdio));
+        stdout.map(|Stream(stdio)| command.stdout(stdio));
+        stderr.map(|Stream(stdio)| command.stderr(stdio));
         Ok(Command { command: Mutex::new(command), engine })
     }
 
-    /// Starts it and hands over the pipes that were asked for.
-    #[pyo3(signature = (*, stdin=None, stdout=None, stderr=None))]
-    fn spawn(
-        &self,
-        py: Python<'_>,
-        stdin: Option<Stream>,
-        stdout: Option<Stream>,
-        stderr: Option<Stream>,
-    ) -> PyResult<Child> {
-        let streams = [stdin, stdout, stderr];
-        let started = py.detach(|| self.with(streams, skep::Command::spawn));
-        let (child, pipes) = Child::new(started.map_err(raise)?);
-        self.engine.get().adopt(py, &child)?;
-        Ok(Child::handle(child, pipes))
+    /// Starts it.
+    fn spawn(&self, py: Python<'_>) -> PyResult<Child> {
+        let started = py.detach(|| self.command().spawn());
+        let child = Child::new(started.map_err(raise)?);
+        self.engine.get().adopt(py, &child.child)?;
+        Ok(child)
     }
 
-    /// Starts it to be run to its end, its output collected.
-    #[pyo3(signature = (*, input=None, stdin=None, stdout=None, stderr=None))]
-    fn collect(
-        &self,
-        py: Python<'_>,
-        input: Option<PyBackedBytes>,
-        stdin: Option<Stream>,
-        stdout: Option<Stream>,
-        stderr: Option<Stream>,
-    ) -> PyResult<Collector> {
-        let streams = [stdin, stdout, stderr];
+    /// Starts it to be run to its end, `input` written and its output collected.
+    #[pyo3(signature = (input=None))]
+    fn collect(&self, py: Python<'_>, input: Option<PyBackedBytes>) -> PyResult<Collector> {
         let started = py.detach(|| {
-            self.with(streams, |command| {
-                if let Some(input) = input {
-                    command.input(&*input);
-                }
-                command.collect()
-            })
+            let mut command = self.command();
+            input.map(|input| command.input(&*input));
+            command.collect()
         });
-        let collector = Arc::new(RwLock::new(started.map_err(raise)?));
-        self.engine.get().adopt(py, &collector)?;
-        Ok(Collector::handle(collector))
+        let collector = Collector::new(started.map_err(raise)?);
+        self.engine.get().adopt(py, &collector.0)?;
+        Ok(collector)
     }
 }
 
 impl Command {
-    fn with<T>(&self, streams: Streams, start: impl FnOnce(&mut skep::Command) -> T) -> T {
-        let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-        let [stdin, stdout, stderr] = streams;
-        stdin.map(|Stream(stdio)| command.stdin(stdio));
-        stdout.map(|Stream(stdio)| command.stdout(stdio));
-        stderr.map(|Stream(stdio)| command.stderr(stdio));
-        start(&mut command)
+    /// Locked without the GIL alone: a start holds it for milliseconds.
+    fn command(&self) -> MutexGuard<'_, skep::Command> {
+        self.command.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,8 +4,8 @@
 //! (files, dataclasses, exceptions, asyncio) is in the Python half, `python/skep/`.
 //!
 //! Three rules hold in every file:
-//! - whatever may block runs [detached](pyo3::Python::detach), without the GIL;
-//! - waits are in [`wait`], where a signal's handler runs and may end them;
+//! - whatever may block runs detached, without the GIL;
+//! - waits are in `wait`, where a signal's handler runs and may end them;
 //! - locks are taken without the GIL or released before it is, so that neither waits for the other.
 
 use pyo3::prelude::*;

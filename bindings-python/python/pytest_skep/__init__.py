@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import skep
-    from skep._options import Options, Source, Stream
+    from skep._options import Source, StartOptions
     from typing_extensions import Unpack
 
 
@@ -27,13 +27,10 @@ class Spawn(Protocol):
         image: Source,
         args: Sequence[str] = (),
         *,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> skep.Child[Any]:
         """Starts a container that ends with the test."""
         ...

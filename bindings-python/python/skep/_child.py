@@ -11,7 +11,6 @@ from skep._errors import Error, TimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from skep import _skep
     from skep._results import ExitStatus, Usage
@@ -167,10 +166,5 @@ class Child(BaseChild, Generic[AnyStr]):
     def __enter__(self) -> Child[AnyStr]:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()

@@ -12,11 +12,10 @@ from skep._text import Codec, encode_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from typing_extensions import Buffer, Unpack
 
-    from skep._options import Options, Source, Stream, StrPath
+    from skep._options import Source, StartOptions, StrPath
     from skep._results import ExitStatus
 
 
@@ -56,14 +55,11 @@ class Engine:
         args: Sequence[str] = (),
         *,
         input: Buffer | None = None,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: Literal[False] | None = None,
         encoding: None = None,
         errors: None = None,
         check: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> CompletedContainer[bytes]: ...
     @overload
     def run(
@@ -72,14 +68,11 @@ class Engine:
         args: Sequence[str] = (),
         *,
         input: str | None = None,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: Literal[True],
         encoding: str | None = None,
         errors: str | None = None,
         check: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> CompletedContainer[str]: ...
     @overload
     def run(
@@ -88,14 +81,11 @@ class Engine:
         args: Sequence[str] = (),
         *,
         input: str | None = None,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: bool | None = None,
         encoding: str,
         errors: str | None = None,
         check: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> CompletedContainer[str]: ...
     def run(
         self,
@@ -103,14 +93,11 @@ class Engine:
         args: Sequence[str] = (),
         *,
         input: Any = None,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
         check: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> CompletedContainer[Any]:
         """Runs a container to its end and collects what it says.
 
@@ -150,10 +137,9 @@ class Engine:
         kills the container.
         """
         codec = Codec.of(text, encoding, errors)
-        data = encode_input(input, stdin, codec)
+        data = encode_input(input, options.get("stdin"), codec)
         command = _skep.Command(self._native, image, args, **options)
-        collector = command.collect(input=data, stdin=stdin, stdout=stdout, stderr=stderr)
-        return completed(args, collector.wait(), codec, check)
+        return completed(args, command.collect(data).wait(), codec, check)
 
     @overload
     def spawn(
@@ -161,13 +147,10 @@ class Engine:
         image: Source,
         args: Sequence[str] = (),
         *,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: Literal[False] | None = None,
         encoding: None = None,
         errors: None = None,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> Child[bytes]: ...
     @overload
     def spawn(
@@ -175,13 +158,10 @@ class Engine:
         image: Source,
         args: Sequence[str] = (),
         *,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: Literal[True],
         encoding: str | None = None,
         errors: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> Child[str]: ...
     @overload
     def spawn(
@@ -189,26 +169,20 @@ class Engine:
         image: Source,
         args: Sequence[str] = (),
         *,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: bool | None = None,
         encoding: str,
         errors: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> Child[str]: ...
     def spawn(
         self,
         image: Source,
         args: Sequence[str] = (),
         *,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> Child[Any]:
         """Starts a container and returns when its command runs; `run` has the other arguments.
 
@@ -216,8 +190,7 @@ class Engine:
         """
         codec = Codec.of(text, encoding, errors)
         command = _skep.Command(self._native, image, args, **options)
-        native = command.spawn(stdin=stdin, stdout=stdout, stderr=stderr)
-        return Child(native, args, codec)
+        return Child(command.spawn(), args, codec)
 
     def close(self) -> None:
         """Kills this engine's containers, waits for their end and removes what is left of them.
@@ -229,12 +202,7 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -16,7 +16,10 @@ Stream: TypeAlias = int | IO[Any] | None
 
 
 class Options(TypedDict, total=False):
-    """Keyword arguments of `Engine.run` and `Engine.spawn`; `Engine.run` says what they mean."""
+    """Keyword arguments of `Engine.run` and `Engine.spawn`; `Engine.run` says what they mean.
+
+    A program that hands them on types them `**options: Unpack[skep.Options]`.
+    """
 
     entrypoint: Sequence[str] | None
     env: Mapping[str, str] | None
@@ -32,3 +35,11 @@ class Options(TypedDict, total=False):
     cpus: float | None
     pids: int | None
     timeout: float | None
+
+
+class StartOptions(Options, total=False):
+    """The streams, too: apart, for a program that hands options on has its own mind about these."""
+
+    stdin: Stream
+    stdout: Stream
+    stderr: Stream

@@ -54,18 +54,12 @@ class Command:
         cpus: float | None = None,
         pids: int | None = None,
         timeout: float | None = None,
-    ) -> Command: ...
-    def spawn(
-        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None
-    ) -> Child: ...
-    def collect(
-        self,
-        *,
-        input: bytes | None = None,
         stdin: Stream = None,
         stdout: Stream = None,
         stderr: Stream = None,
-    ) -> Collector: ...
+    ) -> Command: ...
+    def spawn(self) -> Child: ...
+    def collect(self, input: bytes | None = None) -> Collector: ...
 
 @final
 class Child:

@@ -32,11 +32,10 @@ from skep._text import Codec, encode_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from typing_extensions import Buffer, Unpack
 
-    from skep._options import Options, Source, Stream, StrPath
+    from skep._options import Source, StartOptions, StrPath
     from skep._results import CompletedContainer, ExitStatus, ImageSummary
 
 T = TypeVar("T")
@@ -75,14 +74,11 @@ class Engine:
         args: Sequence[str] = (),
         *,
         input: Buffer | None = None,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: Literal[False] | None = None,
         encoding: None = None,
         errors: None = None,
         check: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> CompletedContainer[bytes]: ...
     @overload
     async def run(
@@ -91,14 +87,11 @@ class Engine:
         args: Sequence[str] = (),
         *,
         input: str | None = None,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: Literal[True],
         encoding: str | None = None,
         errors: str | None = None,
         check: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> CompletedContainer[str]: ...
     @overload
     async def run(
@@ -107,14 +100,11 @@ class Engine:
         args: Sequence[str] = (),
         *,
         input: str | None = None,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: bool | None = None,
         encoding: str,
         errors: str | None = None,
         check: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> CompletedContainer[str]: ...
     async def run(
         self,
@@ -122,25 +112,21 @@ class Engine:
         args: Sequence[str] = (),
         *,
         input: Any = None,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
         check: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> CompletedContainer[Any]:
         """Runs a container to its end and collects what it says; see `skep.Engine.run`.
 
         Cancelling it kills the container.
         """
         codec = Codec.of(text, encoding, errors)
-        data = encode_input(input, stdin, codec)
+        data = encode_input(input, options.get("stdin"), codec)
 
         def start() -> _skep.Collector:
-            command = _skep.Command(self._native, image, args, **options)
-            return command.collect(input=data, stdin=stdin, stdout=stdout, stderr=stderr)
+            return _skep.Command(self._native, image, args, **options).collect(data)
 
         return completed(args, await _collected(await _started(start)), codec, check)
 
@@ -148,11 +134,7 @@ class Engine:
         self,
         image: Source,
         args: Sequence[str] = (),
-        *,
-        stdin: Stream = None,
-        stdout: Stream = None,
-        stderr: Stream = None,
-        **options: Unpack[Options],
+        **options: Unpack[StartOptions],
     ) -> Child:
         """Starts a container and returns when its command runs; see `skep.Engine.spawn`.
 
@@ -160,8 +142,7 @@ class Engine:
         """
 
         def start() -> _skep.Child:
-            command = _skep.Command(self._native, image, args, **options)
-            return command.spawn(stdin=stdin, stdout=stdout, stderr=stderr)
+            return _skep.Command(self._native, image, args, **options).spawn()
 
         return await _connected(await _started(start), args)
 
@@ -172,12 +153,7 @@ class Engine:
     async def __aenter__(self) -> Engine:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -254,12 +230,7 @@ class Child(BaseChild):
     async def __aenter__(self) -> Child:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
 
