@@ -172,23 +172,23 @@ enum skep_exit_reason {
     /**
      * It has not: a wait without a wait, or one whose time was over.
      */
-    SKEP_STILL_RUNNING = 0,
+    SKEP_REASON_RUNNING = 0,
     /**
      * It exited by itself.
      */
-    SKEP_EXITED = 1,
+    SKEP_REASON_EXITED = 1,
     /**
      * A signal ended it.
      */
-    SKEP_SIGNALED = 2,
+    SKEP_REASON_SIGNALED = 2,
     /**
      * The kernel killed it because the container's memory limit was reached.
      */
-    SKEP_OOM_KILLED = 3,
+    SKEP_REASON_OOM_KILLED = 3,
     /**
      * The command's timeout passed, and everything in the container was killed.
      */
-    SKEP_TIMEOUT_KILLED = 4,
+    SKEP_REASON_TIMED_OUT = 4,
 };
 
 /**
@@ -686,7 +686,7 @@ int skep_command_set_rlimit(struct skep_command *command,
 
 /**
  * Limits memory to so many bytes, page cache and tmpfs included: at least 4 MiB; what passes it is
- * killed (SKEP_OOM_KILLED). Unlimited by default. skep_bytes_parse() reads "256m".
+ * killed (SKEP_REASON_OOM_KILLED). Unlimited by default. skep_bytes_parse() reads "256m".
  */
 int skep_command_set_memory(struct skep_command *command, uint64_t bytes);
 
@@ -709,10 +709,11 @@ int skep_command_set_cpus(struct skep_command *command, double cpus);
 int skep_command_set_pids(struct skep_command *command, int64_t limit);
 
 /**
- * Kills everything in the container after so many milliseconds (SKEP_TIMEOUT_KILLED), counted from
+ * Kills everything in the container after so many milliseconds (SKEP_REASON_TIMED_OUT), counted from
  * its start, whether or not anyone waits for it. No limit by default.
  */
-int skep_command_set_timeout_ms(struct skep_command *command, int64_t timeout_ms);
+int skep_command_set_timeout_ms(struct skep_command *command,
+                                int64_t timeout_ms);
 
 /**
  * What skep_command_run() and skep_command_collect() write to standard input: a copy of the
@@ -783,7 +784,7 @@ int skep_child_wait(const struct skep_child *child,
 
 /**
  * As skep_child_wait(), for so many milliseconds at most. If the container still runs then, the
- * status has the reason SKEP_STILL_RUNNING; that is no error.
+ * status has the reason SKEP_REASON_RUNNING; that is no error.
  */
 int skep_child_wait_timeout_ms(const struct skep_child *child,
                                int64_t timeout_ms,

@@ -68,7 +68,7 @@ pub extern "C" fn skep_child_wait(
 }
 
 /// As skep_child_wait(), for so many milliseconds at most. If the container still runs then, the
-/// status has the reason SKEP_STILL_RUNNING; that is no error.
+/// status has the reason SKEP_REASON_RUNNING; that is no error.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_child_wait_timeout_ms(
     child: Option<&skep_child>,

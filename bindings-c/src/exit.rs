@@ -12,15 +12,15 @@ pub const SKEP_NOT_COUNTED: u64 = u64::MAX;
 #[repr(C)]
 pub enum skep_exit_reason {
     /// It has not: a wait without a wait, or one whose time was over.
-    SKEP_STILL_RUNNING = 0,
+    SKEP_REASON_RUNNING = 0,
     /// It exited by itself.
-    SKEP_EXITED = 1,
+    SKEP_REASON_EXITED = 1,
     /// A signal ended it.
-    SKEP_SIGNALED = 2,
+    SKEP_REASON_SIGNALED = 2,
     /// The kernel killed it because the container's memory limit was reached.
-    SKEP_OOM_KILLED = 3,
+    SKEP_REASON_OOM_KILLED = 3,
     /// The command's timeout passed, and everything in the container was killed.
-    SKEP_TIMEOUT_KILLED = 4,
+    SKEP_REASON_TIMED_OUT = 4,
 }
 
 /// What a whole container used; SKEP_NOT_COUNTED where this kernel does not count it.
@@ -82,10 +82,10 @@ impl From<Usage> for skep_usage {
 impl From<ExitStatus> for skep_exit_status {
     fn from(status: ExitStatus) -> skep_exit_status {
         let reason = match status.reason() {
-            ExitReason::Exited(_) => skep_exit_reason::SKEP_EXITED,
-            ExitReason::OomKilled => skep_exit_reason::SKEP_OOM_KILLED,
-            ExitReason::TimedOut => skep_exit_reason::SKEP_TIMEOUT_KILLED,
-            _ => skep_exit_reason::SKEP_SIGNALED,
+            ExitReason::Exited(_) => skep_exit_reason::SKEP_REASON_EXITED,
+            ExitReason::OomKilled => skep_exit_reason::SKEP_REASON_OOM_KILLED,
+            ExitReason::TimedOut => skep_exit_reason::SKEP_REASON_TIMED_OUT,
+            _ => skep_exit_reason::SKEP_REASON_SIGNALED,
         };
         skep_exit_status {
             reason: reason as c_int,
@@ -101,7 +101,7 @@ impl From<Option<ExitStatus>> for skep_exit_status {
     fn from(status: Option<ExitStatus>) -> skep_exit_status {
         status.map_or_else(
             || skep_exit_status {
-                reason: skep_exit_reason::SKEP_STILL_RUNNING as c_int,
+                reason: skep_exit_reason::SKEP_REASON_RUNNING as c_int,
                 code: -1,
                 signal: 0,
                 reserved: 0,
@@ -114,10 +114,10 @@ impl From<Option<ExitStatus>> for skep_exit_status {
 
 impl skep_exit_status {
     fn text(&self) -> String {
-        const STILL_RUNNING: c_int = skep_exit_reason::SKEP_STILL_RUNNING as c_int;
-        const EXITED: c_int = skep_exit_reason::SKEP_EXITED as c_int;
-        const OOM_KILLED: c_int = skep_exit_reason::SKEP_OOM_KILLED as c_int;
-        const TIMEOUT_KILLED: c_int = skep_exit_reason::SKEP_TIMEOUT_KILLED as c_int;
+        const STILL_RUNNING: c_int = skep_exit_reason::SKEP_REASON_RUNNING as c_int;
+        const EXITED: c_int = skep_exit_reason::SKEP_REASON_EXITED as c_int;
+        const OOM_KILLED: c_int = skep_exit_reason::SKEP_REASON_OOM_KILLED as c_int;
+        const TIMEOUT_KILLED: c_int = skep_exit_reason::SKEP_REASON_TIMED_OUT as c_int;
         match self.reason {
             STILL_RUNNING => "still running".to_owned(),
             EXITED => ExitReason::Exited(self.code).to_string(),
@@ -131,7 +131,7 @@ impl skep_exit_status {
 /// Whether the command exited by itself with code 0. False for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_exit_status_success(status: Option<&skep_exit_status>) -> bool {
-    let exited = skep_exit_reason::SKEP_EXITED as c_int;
+    let exited = skep_exit_reason::SKEP_REASON_EXITED as c_int;
     status.is_some_and(|status| status.reason == exited && status.code == 0)
 }
 

@@ -15,7 +15,7 @@
 //! | [`argument::Text`] | `const char *` | a string, borrowed for the call |
 //!
 //! `Option`, because C's pointers may be null: a null one is an error of the caller, and no crash.
-//! Every function that does more than read a field runs inside of [`panic::call`] or its siblings.
+//! Every function that does more than read a field runs inside of `panic::call` or its siblings.
 #![allow(unsafe_code, non_camel_case_types)]
 // What a caller must keep to is in the header's preface, in C's words.
 #![allow(clippy::missing_safety_doc)]

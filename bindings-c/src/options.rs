@@ -204,7 +204,7 @@ pub extern "C" fn skep_command_set_rlimit(
 }
 
 /// Limits memory to so many bytes, page cache and tmpfs included: at least 4 MiB; what passes it is
-/// killed (SKEP_OOM_KILLED). Unlimited by default. skep_bytes_parse() reads "256m".
+/// killed (SKEP_REASON_OOM_KILLED). Unlimited by default. skep_bytes_parse() reads "256m".
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_command_set_memory(command: Option<&mut skep_command>, bytes: u64) -> c_int {
     configure("skep_command_set_memory", command, |_, command| {
@@ -254,7 +254,7 @@ pub extern "C" fn skep_command_set_pids(command: Option<&mut skep_command>, limi
     })
 }
 
-/// Kills everything in the container after so many milliseconds (SKEP_TIMEOUT_KILLED), counted from
+/// Kills everything in the container after so many milliseconds (SKEP_REASON_TIMED_OUT), counted from
 /// its start, whether or not anyone waits for it. No limit by default.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_command_set_timeout_ms(

@@ -1,8 +1,5 @@
 /* Wrong arguments of every function: an error with its words, and never a crash. */
-#include "check.h"
-
-static struct skep_engine *engine;
-static struct skep_image *image;
+#include "tests.h"
 
 #define REFUSED(function, cause, ...) \
     FAILS(function(__VA_ARGS__, &error), SKEP_INVALID_INPUT, "cannot call " #function ": " cause)
@@ -305,10 +302,5 @@ int main(void) {
         TEST(of_children),
         TEST(of_collectors),
     };
-    engine = open_engine();
-    image = import_rootfs(engine);
-    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) run_test(tests[i].name, tests[i].run);
-    skep_image_free(image);
-    skep_engine_free(engine);
-    return run_tests(NULL, 0);
+    return RUN_TESTS(tests);
 }

@@ -256,7 +256,7 @@ static bool number_or_null(struct run *run, const cJSON *key, int found, int non
 
 static bool check_end(struct run *run, const struct skep_exit_status *status, const cJSON *expect) {
     const cJSON *key;
-    if (status->reason == SKEP_STILL_RUNNING)
+    if (status->reason == SKEP_REASON_RUNNING)
         return cJSON_IsNull(expect) || fail(run, "it still runs");
     if (cJSON_IsNull(expect)) return fail(run, "it is over");
     cJSON_ArrayForEach(key, expect) {
@@ -264,10 +264,10 @@ static bool check_end(struct run *run, const struct skep_exit_status *status, co
         if (is(key, "reason")) {
             char reason[32] = "";
             switch (status->reason) {
-            case SKEP_EXITED: snprintf(reason, sizeof reason, "exited:%d", status->code); break;
-            case SKEP_SIGNALED: snprintf(reason, sizeof reason, "signaled:%d", status->signal); break;
-            case SKEP_OOM_KILLED: strcpy(reason, "oom_killed"); break;
-            case SKEP_TIMEOUT_KILLED: strcpy(reason, "timed_out"); break;
+            case SKEP_REASON_EXITED: snprintf(reason, sizeof reason, "exited:%d", status->code); break;
+            case SKEP_REASON_SIGNALED: snprintf(reason, sizeof reason, "signaled:%d", status->signal); break;
+            case SKEP_REASON_OOM_KILLED: strcpy(reason, "oom_killed"); break;
+            case SKEP_REASON_TIMED_OUT: strcpy(reason, "timed_out"); break;
             }
             good = same_text(run, "reason", reason, key->valuestring);
         } else if (is(key, "code")) {
@@ -662,12 +662,9 @@ static void carry_out_file(const char *path) {
 }
 
 int main(int argc, char **argv) {
-    struct skep_image *image;
     engine = open_engine();
-    NEED(getenv("SKEP_TEST_ROOTFS"));
-    OK(skep_engine_import_image(engine, getenv("SKEP_TEST_ROOTFS"), IMAGE, &image, &error));
-    skep_image_free(image);
+    skep_image_free(import_rootfs(engine, IMAGE));
     for (int i = 1; i < argc; i++) carry_out_file(argv[i]);
     skep_engine_free(engine);
-    return run_tests(NULL, 0);
+    return closing_line();
 }

@@ -1,9 +1,9 @@
 /*
- * What the test programs share: checks, a store of their own, and a closing line.
+ * What the test programs share: checks, a directory of their own, and a closing line.
  *
- * A program has a table of tests and `return run_tests(...)`. A check that fails marks its test and
- * goes on; one that the rest cannot do without ends the program. Everything temporary is below
- * TMPDIR, in directories called skep-c-..., and removed at the end.
+ * A check that fails marks its test and goes on; one that the rest cannot do without ends the
+ * program. Everything temporary is below TMPDIR, in directories called skep-c-..., and removed at the
+ * end.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -19,11 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-struct test {
-    const char *name;
-    void (*run)(void);
-};
 
 static int passed, failed;
 static __thread int test_failed;
@@ -53,6 +48,19 @@ static inline const char *temporary_directory(void) {
         }
     }
     return temporary;
+}
+
+/* The closing line, and the program's exit code. */
+static inline int closing_line(void) {
+    remove_temporary();
+    printf("%d passed, %d failed\n", passed, failed);
+    fflush(stdout);
+    return failed != 0;
+}
+
+static inline _Noreturn void finish(void) {
+    failed += test_failed;
+    _exit(closing_line());
 }
 
 #define FAIL(...)                                            \
@@ -110,38 +118,6 @@ static inline const char *temporary_directory(void) {
         error = NULL;                                        \
     } while (0)
 
-/* Says how many passed, and ends the program. */
-static inline void finish(void) {
-    failed += test_failed;
-    remove_temporary();
-    printf("%d passed, %d failed\n", passed, failed);
-    fflush(stdout);
-    _exit(failed != 0);
-}
-
-static inline void run_test(const char *name, void (*run)(void)) {
-    test_failed = 0;
-    run();
-    printf("%s %s\n", test_failed ? "FAILED" : "ok", name);
-    fflush(stdout);
-    if (test_failed) {
-        failed++;
-    } else {
-        passed++;
-    }
-    test_failed = 0;
-}
-
-static inline int run_tests(const struct test *tests, size_t count) {
-    for (size_t i = 0; i < count; i++) run_test(tests[i].name, tests[i].run);
-    remove_temporary();
-    printf("%d passed, %d failed\n", passed, failed);
-    return failed != 0;
-}
-
-#define TEST(function) {#function, function}
-#define RUN_TESTS(tests) run_tests(tests, sizeof tests / sizeof tests[0])
-
 /* An engine on a store of this program's own. */
 static inline struct skep_engine *open_engine(void) {
     char path[300];
@@ -151,12 +127,12 @@ static inline struct skep_engine *open_engine(void) {
     return engine;
 }
 
-/* The same, with the image of tests/behaviours/rootfs.sh in it as localhost/skep-c:1. */
-static inline struct skep_image *import_rootfs(struct skep_engine *engine) {
+/* The image that tests/behaviours/rootfs.sh makes. */
+static inline struct skep_image *import_rootfs(struct skep_engine *engine, const char *name) {
     struct skep_image *image;
     const char *tar = getenv("SKEP_TEST_ROOTFS");
     NEED(tar);
-    OK(skep_engine_import_image(engine, tar, "localhost/skep-c:1", &image, &error));
+    OK(skep_engine_import_image(engine, tar, name, &image, &error));
     return image;
 }
 

@@ -2,7 +2,7 @@
  * The host contract, from C: what a program with threads, signal handlers and children of its own
  * notices of skep, which is nothing.
  */
-#include "check.h"
+#include "tests.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,17 +13,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-static struct skep_engine *engine;
-static struct skep_image *image;
-
-static struct skep_command *shell(const char *script) {
-    const char *args[] = {"sh", "-c", script, NULL};
-    struct skep_command *command;
-    OK(skep_command_new(engine, image, &command, &error));
-    OK(skep_command_add_args(command, args));
-    return command;
-}
 
 /* Runs `script`, whose output has to be `expected`. */
 static void run(const char *script, const char *expected) {
@@ -323,10 +312,5 @@ int main(int argc, char **argv) {
     };
     if (argc == 4 && strcmp(argv[1], "victim") == 0) victim(argv[2], argv[3]);
     for (int fd = 0; fd < DESCRIPTORS; fd++) inherited[fd] = fcntl(fd, F_GETFD) >= 0;
-    engine = open_engine();
-    image = import_rootfs(engine);
-    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) run_test(tests[i].name, tests[i].run);
-    skep_image_free(image);
-    skep_engine_free(engine);
-    return run_tests(NULL, 0);
+    return RUN_TESTS(tests);
 }

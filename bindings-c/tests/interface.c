@@ -1,22 +1,11 @@
 /* What each function does, as the header says it. */
-#include "check.h"
+#include "tests.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
-
-static struct skep_engine *engine;
-static struct skep_image *image;
-
-static struct skep_command *shell(const char *script) {
-    const char *args[] = {"sh", "-c", script, NULL};
-    struct skep_command *command;
-    OK(skep_command_new(engine, image, &command, &error));
-    OK(skep_command_add_args(command, args));
-    return command;
-}
 
 /* A shell whose three streams are pipes. */
 static struct skep_child *spawn(const char *script) {
@@ -115,7 +104,7 @@ static void a_run_and_its_output(void) {
     OK(skep_command_set_input(command, "in\0put", 6));
     OK(skep_command_run(command, &output, &error));
     const struct skep_exit_status *status = skep_output_status(output);
-    CHECK_NUMBER(status->reason, SKEP_EXITED);
+    CHECK_NUMBER(status->reason, SKEP_REASON_EXITED);
     CHECK_NUMBER(status->code, 3);
     CHECK_NUMBER(status->signal, 0);
     CHECK(!skep_exit_status_success(status));
@@ -139,14 +128,14 @@ static void ends_in_words(void) {
     memset(&status, 0, sizeof status);
     skep_exit_status_text(&status, text, sizeof text);
     CHECK_TEXT(text, "still running");
-    status.reason = SKEP_SIGNALED;
+    status.reason = SKEP_REASON_SIGNALED;
     status.signal = SIGTERM;
     skep_exit_status_text(&status, text, sizeof text);
     CHECK_TEXT(text, "signal 15 (SIGTERM)");
-    status.reason = SKEP_OOM_KILLED;
+    status.reason = SKEP_REASON_OOM_KILLED;
     skep_exit_status_text(&status, text, sizeof text);
     CHECK_TEXT(text, "killed for want of memory");
-    status.reason = SKEP_TIMEOUT_KILLED;
+    status.reason = SKEP_REASON_TIMED_OUT;
     skep_exit_status_text(&status, text, sizeof text);
     CHECK_TEXT(text, "killed after its timeout");
 }
@@ -169,7 +158,7 @@ static void a_child_and_its_pipes(void) {
     OK(skep_child_exit_fd(child, &fd, &error));
     CHECK(!has_ended(fd, 0));
     OK(skep_child_try_wait(child, &status, &error));
-    CHECK_NUMBER(status.reason, SKEP_STILL_RUNNING);
+    CHECK_NUMBER(status.reason, SKEP_REASON_RUNNING);
     CHECK_NUMBER(status.code, -1);
     OK(skep_child_write_stdin(child, "hello\n", 6, &written, &error));
     CHECK_NUMBER(written, 6);
@@ -183,7 +172,7 @@ static void a_child_and_its_pipes(void) {
     CHECK_TEXT(rest(skep_child_stdout_fd(child)), "got hello\n");
     CHECK(has_ended(fd, -1));
     OK(skep_child_wait_timeout_ms(child, 60000, &status, &error));
-    CHECK_NUMBER(status.reason, SKEP_EXITED);
+    CHECK_NUMBER(status.reason, SKEP_REASON_EXITED);
     CHECK_NUMBER(status.code, 5);
     CHECK_TEXT(rest(skep_child_stderr_fd(child)), "rest");
     OK(skep_child_wait(child, &status, &error));
@@ -247,7 +236,7 @@ static void kill_signal_and_stop(void) {
 
     child = spawn("sleep 600");
     OK(skep_child_stop(child, 0, &status, &error));
-    CHECK_NUMBER(status.reason, SKEP_SIGNALED);
+    CHECK_NUMBER(status.reason, SKEP_REASON_SIGNALED);
     CHECK_NUMBER(status.signal, SIGKILL);
     OK(skep_child_kill(child, &error));
     skep_child_free(child);
@@ -258,7 +247,7 @@ static void a_timeout_and_want_of_memory(void) {
     struct skep_output *output;
     skep_command_set_timeout_ms(command, 200);
     OK(skep_command_run(command, &output, &error));
-    CHECK_NUMBER(skep_output_status(output)->reason, SKEP_TIMEOUT_KILLED);
+    CHECK_NUMBER(skep_output_status(output)->reason, SKEP_REASON_TIMED_OUT);
     CHECK_NUMBER(skep_output_status(output)->signal, SIGKILL);
     CHECK_TEXT(skep_output_stdout(output).data, "begun\n");
     skep_output_free(output);
@@ -267,7 +256,7 @@ static void a_timeout_and_want_of_memory(void) {
     command = shell("exec dd if=/dev/zero of=/dev/null bs=64M count=1");
     skep_command_set_memory(command, 16u << 20);
     OK(skep_command_run(command, &output, &error));
-    CHECK_NUMBER(skep_output_status(output)->reason, SKEP_OOM_KILLED);
+    CHECK_NUMBER(skep_output_status(output)->reason, SKEP_REASON_OOM_KILLED);
     CHECK_NUMBER(skep_output_status(output)->usage.oom_kills, 1);
     CHECK(skep_output_status(output)->usage.memory_peak <= 16u << 20);
     CHECK(skep_output_status(output)->usage.cpu_total_us > 0);
@@ -446,10 +435,5 @@ int main(void) {
         TEST(any_order_of_freeing),
         TEST(one_thread_waits_another_kills),
     };
-    engine = open_engine();
-    image = import_rootfs(engine);
-    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) run_test(tests[i].name, tests[i].run);
-    skep_image_free(image);
-    skep_engine_free(engine);
-    return run_tests(NULL, 0);
+    return RUN_TESTS(tests);
 }

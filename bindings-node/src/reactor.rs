@@ -1,8 +1,8 @@
 //! The one thread that waits, for all engines and workers of the process, until containers have
 //! said something or ended.
 //!
-//! It only waits and moves bytes. Taking a container apart may take a while, so that the [pool]
-//! does it.
+//! It only waits and moves bytes. Taking a container apart may take a while: as long as there are
+//! others, the [pool] does it.
 
 use std::collections::HashMap;
 use std::io;
@@ -193,8 +193,14 @@ impl Reactor {
     fn finish(&self, tasks: &mut HashMap<u64, Box<dyn Task>>, token: u64) {
         if let Some(task) = tasks.remove(&token) {
             self.remove(&*task);
-            // There is a thread: that which started the container.
-            let _ = pool::submit(move || task.finish());
+            if tasks.is_empty() {
+                // Nobody else would wait for it, and to wake another thread costs more than most
+                // ends do.
+                task.finish();
+            } else {
+                // There is a thread: that which started the container.
+                let _ = pool::submit(move || task.finish());
+            }
         }
     }
 }

@@ -49,7 +49,9 @@ fn open(number: i32, given: Given) -> skep::Result<Option<Stdio>> {
                 "{} to file descriptor {fd}",
                 ["stdin", "stdout", "stderr"][number as usize]
             );
-            skep::Error::invalid_input("connect", subject).cause(error.to_string()).fix("give an open one")
+            skep::Error::invalid_input("connect", subject)
+                .cause(error.to_string())
+                .fix("give an open one")
         })?,
     };
     Ok(Some(stdio))

@@ -56,13 +56,13 @@ int main(int argc, char **argv) {
 
     command = python("bytearray(1 << 30)");
     skep_command_set_memory(command, 64u << 20);
-    show("memory", command, SKEP_OOM_KILLED);
+    show("memory", command, SKEP_REASON_OOM_KILLED);
 
     command = python("while True: pass");
     skep_command_set_timeout_ms(command, 200);
-    show("timeout", command, SKEP_TIMEOUT_KILLED);
+    show("timeout", command, SKEP_REASON_TIMED_OUT);
 
-    show("exit", python("raise SystemExit(3)"), SKEP_EXITED);
+    show("exit", python("raise SystemExit(3)"), SKEP_REASON_EXITED);
 
     /* That it could not be started is one. */
     check(skep_command_new(engine, image, &command, &error), error);
