@@ -29,12 +29,12 @@ impl Collector {
     /// Waits for the end: `(status, stdout, stderr)`. A wait that is interrupted kills the container.
     fn wait<'py>(&self, py: Python<'py>) -> PyResult<PyOutput<'py>> {
         loop {
-            if let Some(output) = self.advance(py)? {
-                return Ok(output);
-            }
             if let Err(interrupt) = readable(py, self.collector().as_fd(), None) {
                 self.close(py);
                 return Err(interrupt);
+            }
+            if let Some(output) = self.advance(py)? {
+                return Ok(output);
             }
         }
     }

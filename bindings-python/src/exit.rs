@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 use skep::{ExitReason, ExitStatus, Output, Usage};
 
@@ -17,7 +18,8 @@ pub(crate) fn status<'py>(py: Python<'py>, status: &ExitStatus) -> PyResult<Boun
     };
     let usage = usage(py, status.usage())?;
     let arguments = (reason, status.code(), status.signal(), usage, status.to_string());
-    py.import("skep._results")?.getattr("ExitStatus")?.call1(arguments)
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    CLASS.import(py, "skep._results", "ExitStatus")?.call1(arguments)
 }
 
 /// `skep.Usage`.
@@ -32,7 +34,8 @@ pub(crate) fn usage<'py>(py: Python<'py>, usage: Usage) -> PyResult<Bound<'py, P
         usage.oom_kills,
         usage.pids_peak,
     );
-    py.import("skep._results")?.getattr("Usage")?.call1(arguments)
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    CLASS.import(py, "skep._results", "Usage")?.call1(arguments)
 }
 
 /// `(status, stdout, stderr)`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import gc
 import io
@@ -164,24 +165,26 @@ def test_a_wait_lets_other_threads_run(engine: skep.Engine) -> None:
         assert child.wait().success
 
 
-def test_closing_the_engine_ends_all_it_runs(store: Path) -> None:
+def test_closing_the_engine_ends_all_it_runs(store: Path, directory: Path) -> None:
     engine = skep.Engine(store)
     child = engine.spawn(IMAGE, ["sleep", "600"], stdin=skep.DEVNULL)
-    results: list[skep.CompletedContainer[bytes]] = []
-    command = ["sh", "-c", "echo ready >/out/fifo; sleep 600"]
-    fifo = store / "fifo"
-    os.mkfifo(fifo)
-    mount = skep.Mount.bind(store, "/out")
-    run = threading.Thread(
-        target=lambda: results.append(engine.run(IMAGE, command, mounts=[mount]))
-    )
-    run.start()
-    assert fifo.read_text() == "ready\n"
+    ends: list[int] = []
+
+    def run() -> None:
+        command = ["sh", "-c", "echo ready >/out/fifo; exec sleep 600"]
+        # Refused if the engine is closed before it knows of what it has started.
+        with contextlib.suppress(skep.InvalidStateError):
+            result = engine.run(IMAGE, command, mounts=[skep.Mount.bind(directory, "/out")])
+            ends.append(result.returncode)
+
+    os.mkfifo(directory / "fifo")
+    running = threading.Thread(target=run)
+    running.start()
+    assert (directory / "fifo").read_text() == "ready\n"
     engine.close()
-    run.join()
-    fifo.unlink()
+    running.join()
+    assert ends in ([-9], [])
     assert child.wait().signal == 9
-    assert results[0].returncode == -9
     assert engine.closed
     engine.close()
     for use in (

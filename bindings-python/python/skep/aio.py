@@ -293,7 +293,7 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 
 async def _started(start: Callable[[], _R]) -> _R:
-    """Starts a container in a thread; one that is cancelled meanwhile is ended there."""
+    """Starts a container in a thread; one that nobody waits for any more is ended there."""
 
     def end(started: Future[_R]) -> None:
         if not started.cancelled() and started.exception() is None:
@@ -302,7 +302,8 @@ async def _started(start: Callable[[], _R]) -> _R:
     starting = _threads.submit(start)
     try:
         return await asyncio.wrap_future(starting)
-    except asyncio.CancelledError:
+    except BaseException:
+        # Cancelled, or collected as garbage with a loop that was closed.
         starting.add_done_callback(end)
         raise
 
