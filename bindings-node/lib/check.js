@@ -5,9 +5,9 @@ const { wrongInput } = require('./error');
 /** Types of arguments: what they are called, which values are of them, what native code gets. */
 const isString = (value) => typeof value === 'string';
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isNumber = (value) => typeof value === 'number';
 /** Native code has 32 bits for it. */
 const isInt32 = (value) => isNumber(value) && (value | 0) === value;
-const isNumber = (value) => typeof value === 'number';
 
 const STRING = { wanted: 'a string', is: isString };
 const STRINGS = {
@@ -52,7 +52,9 @@ function checkOptions(given, types) {
 function describe(value) {
   if (value === null || value === undefined) return String(value);
   if (Array.isArray(value)) return 'an array with something else in it';
-  if (isString(value)) return JSON.stringify(value);
+  if (isString(value)) {
+    return value.length > 60 ? `a string of ${value.length} characters` : JSON.stringify(value);
+  }
   if (isObject(value)) return `an object (${value.constructor?.name ?? 'without a class'})`;
   return isNumber(value) ? String(value) : `a ${typeof value}`;
 }

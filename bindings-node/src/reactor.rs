@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
@@ -133,15 +134,21 @@ impl Reactor {
 
     fn work(&self) {
         loop {
-            let mut events = Vec::with_capacity(64);
-            // Interrupted at worst, and then there are none.
-            let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), None);
-            let (ends, pipes): (Vec<_>, Vec<_>) =
-                events.iter().map(Source::of).partition(|source| source.end);
-            // Ends first: of a container that has ended, what is left in its pipes is the pool's.
-            ends.iter().for_each(|source| self.end(source.token));
-            pipes.iter().for_each(|source| self.advance(source.token));
+            // What a panic leaves undone, epoll tells of again; the promise in the middle of it is
+            // rejected by being dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.turn()));
         }
+    }
+
+    fn turn(&self) {
+        let mut events = Vec::with_capacity(64);
+        // Interrupted at worst, and then there are none.
+        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), None);
+        let (ends, pipes): (Vec<_>, Vec<_>) =
+            events.iter().map(Source::of).partition(|source| source.end);
+        // Ends first: of a container that has ended, what is left in its pipes is the pool's.
+        ends.iter().for_each(|source| self.end(source.token));
+        pipes.iter().for_each(|source| self.advance(source.token));
     }
 
     fn end(&self, token: u64) {

@@ -125,6 +125,7 @@ test('arguments of the wrong type', async () => {
     await refuses(() => begin(), argument('image', 'undefined', image));
     await refuses(() => begin({}), argument('image', 'an object (Object)', image));
     await refuses(() => begin(IMAGE, 'ls -l'), argument('args', '"ls -l"', 'an array of strings'));
+    await refuses(() => begin(IMAGE, 'ls'.repeat(1000)), argument('args', 'a string of 2000 characters', 'an array of strings'));
     await refuses(() => begin(IMAGE, ['a', 1]), argument('args', 'an array with something else in it', 'an array of strings'));
     await refuses(() => begin(IMAGE, [], null), argument('options', 'null', 'an object'));
     await refuses(() => begin(IMAGE, [], []), argument('options', 'an array with something else in it', 'an object'));
