@@ -4,9 +4,10 @@
  * ```js
  * import { Engine } from 'skep';
  *
- * await using engine = await Engine.open();
+ * const engine = await Engine.open();
  * const image = await engine.images.load('app.tar');
  * const { stdout } = await engine.run(image, ['python3', '-c', 'print(6*7)'], { memory: '256m' });
+ * await engine.close();
  * ```
  *
  * Promises are settled by threads of the package's own: nothing here waits in the event loop, and

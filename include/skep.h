@@ -40,8 +40,9 @@
  *
  * Your program is left alone: no signal handler, no SIGCHLD, nothing for your waitpid(-1), no
  * thread, no output, no file descriptor without close-on-exec, and nothing to be set up or torn
- * down. In a forked copy of it, all functions fail with SKEP_INVALID_STATE, and freeing is fine.
- * Containers end with their objects, and with your program, even if that is killed.
+ * down. In a forked copy of it, starting containers and using those of the original fails with
+ * SKEP_INVALID_STATE, and freeing is fine. Containers end with their objects, and with your program,
+ * even if that is killed.
  *
  * Containers need root; limits need control groups, v1 or v2.
  */
@@ -504,7 +505,7 @@ const char *skep_image_reference(const struct skep_image *image, size_t index);
 const char *skep_image_created(const struct skep_image *image);
 
 /**
- * Bytes of what the store keeps for it, which may be shared with other images.
+ * Bytes of what the store keeps for it, which may be shared with other images; 0 for NULL.
  */
 uint64_t skep_image_size(const struct skep_image *image);
 

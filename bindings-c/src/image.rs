@@ -216,7 +216,7 @@ pub extern "C" fn skep_image_created(image: Option<&skep_image>) -> *const c_cha
     created.map_or(ptr::null(), |created| created.as_ptr())
 }
 
-/// Bytes of what the store keeps for it, which may be shared with other images.
+/// Bytes of what the store keeps for it, which may be shared with other images; 0 for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_image_size(image: Option<&skep_image>) -> u64 {
     image.map_or(0, |image| image.image.size())

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::error::{SKEP_OK, skep_code, skep_error};
 
+#[cfg(not(panic = "unwind"))]
+compile_error!("a panic has to unwind as far as this: build without panic=abort");
+
 /// Where a caller wants its error; may be NULL.
 pub(crate) type ErrorSlot<'a> = Option<&'a mut MaybeUninit<Box<skep_error>>>;
 

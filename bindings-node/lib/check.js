@@ -5,6 +5,8 @@ const { wrongInput } = require('./error');
 /** Types of arguments: what they are called, which values are of them, what native code gets. */
 const isString = (value) => typeof value === 'string';
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+/** Native code has 32 bits for it. */
+const isInt32 = (value) => isNumber(value) && (value | 0) === value;
 const isNumber = (value) => typeof value === 'number';
 
 const STRING = { wanted: 'a string', is: isString };
@@ -57,5 +59,5 @@ function describe(value) {
 
 module.exports = {
   STRING, STRINGS, BOOLEAN, NUMBER, MILLISECONDS, SIZE,
-  isString, isObject, isNumber, check, checkOptions,
+  isString, isObject, isNumber, isInt32, check, checkOptions,
 };

@@ -3,7 +3,7 @@
 const { Socket } = require('node:net');
 const { signals } = require('node:os').constants;
 
-const { MILLISECONDS, check, checkOptions } = require('./check');
+const { MILLISECONDS, check, checkOptions, isInt32 } = require('./check');
 const { explain, settled } = require('./error');
 const { ExitStatus } = require('./exit');
 
@@ -11,7 +11,7 @@ const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose');
 
 const SIGNAL = {
   wanted: 'the name of a signal, such as "SIGTERM", or its number',
-  is: (value) => Number.isInteger(value) || Object.hasOwn(signals, value),
+  is: (value) => isInt32(value) || Object.hasOwn(signals, value),
   convert: (value) => signals[value] ?? value,
 };
 
@@ -40,7 +40,7 @@ class Child {
 
   async wait(options = {}) {
     const { timeoutMs } = checkOptions(options, { timeoutMs: MILLISECONDS });
-    return timeoutMs === undefined ? this.exit : this.#waitAtMost(timeoutMs, () => null);
+    return timeoutMs === undefined ? this.exit : this.#waitAtMost(timeoutMs);
   }
 
   kill(signal = 'SIGKILL') {
@@ -55,10 +55,10 @@ class Child {
   async stop(options = {}) {
     const { graceMs = 10_000 } = checkOptions(options, { graceMs: MILLISECONDS });
     this.kill(this.#native.stopSignal);
-    return this.#waitAtMost(graceMs, () => {
-      this.kill();
-      return this.exit;
-    });
+    const status = await this.#waitAtMost(graceMs);
+    if (status) return status;
+    this.kill();
+    return this.exit;
   }
 
   async usage() {
@@ -71,11 +71,11 @@ class Child {
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
   }
 
-  /** The end, or after `ms` what `late` says. */
-  async #waitAtMost(ms, late) {
+  /** The end; null after `ms`. */
+  async #waitAtMost(ms) {
     let timer;
     const passed = new Promise((resolve) => {
-      timer = setTimeout(() => resolve(late()), ms);
+      timer = setTimeout(resolve, ms, null);
     });
     try {
       return await Promise.race([this.exit, passed]);

@@ -40,7 +40,7 @@ class Engine {
     const leash = new Leash(signal, this.#running);
     let output;
     try {
-      output = await settled(() => start(leash));
+      output = await settled(() => start(leash, encoding === 'utf8'));
     } finally {
       leash.release();
       leash.throwIfAborted();
@@ -97,14 +97,16 @@ class Engine {
     const opened = this.#opened(operation, 'a container');
     const target = Root.target(image);
     spec.args = check('argument "args"', args, STRINGS);
-    return (leash) => opened[operation](target, spec, leash.native);
+    return (leash, ...more) => opened[operation](target, spec, leash.native, ...more);
   }
 }
 
 /** What `run` resolves with. */
 function finished(output, encoding) {
   const status = new ExitStatus(output.status);
-  const decode = (bytes) => (encoding === 'buffer' ? bytes : bytes.toString(encoding));
+  // Native code has decoded UTF-8.
+  const decode = (said) =>
+    typeof said === 'string' || encoding === 'buffer' ? said : said.toString(encoding);
   return {
     status,
     code: status.code,

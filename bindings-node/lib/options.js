@@ -4,7 +4,7 @@ const { wrongInput } = require('./error');
 const { Mount } = require('./mount');
 const {
   STRING, STRINGS, BOOLEAN, NUMBER, SIZE,
-  isString, isObject, isNumber, checkOptions,
+  isString, isObject, isNumber, isInt32, checkOptions,
 } = require('./check');
 
 const ENVIRONMENT = {
@@ -36,7 +36,7 @@ const STREAM = {
   wanted: '"pipe", "inherit", "ignore", a file descriptor or an object that has one as fd',
   is: (value) =>
     ['pipe', 'inherit', 'ignore'].includes(value) ||
-    Number.isInteger(isObject(value) ? value.fd : value),
+    isInt32(isObject(value) ? value.fd : value),
   convert: (value) => (isObject(value) ? value.fd : value),
 };
 

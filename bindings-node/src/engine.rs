@@ -54,7 +54,7 @@ impl Engine {
         })
     }
 
-    /// A promise of what a container has said and how it ended.
+    /// A promise of what a container has said, as text or as bytes, and how it ended.
     #[napi]
     pub fn run<'env>(
         &self,
@@ -62,6 +62,7 @@ impl Engine {
         target: Target<'_>,
         spec: Spec,
         leash: &Leash,
+        text: bool,
     ) -> Result<Object<'env>> {
         let link = leash.link();
         let command = self.prepare(env, target, spec)?;
@@ -69,7 +70,7 @@ impl Engine {
         submit(env, move || match start(&link, command, Command::collect) {
             Err(failure) => promise.settle(Err(failure)),
             Ok(collector) => {
-                let run = Run { collector, promise, result: None };
+                let run = Run { collector, promise, text, result: None };
                 reactor::watch(link, Box::new(run));
             }
         })?;

@@ -1,6 +1,6 @@
 //! The images of an engine's store.
 
-use napi::bindgen_prelude::Object;
+use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, Result};
 use napi_derive::napi;
 
@@ -14,7 +14,7 @@ pub struct Images(pub(crate) skep::Images);
 
 #[napi]
 impl Images {
-    #[napi(ts_return_type = "Promise<Image>")]
+    #[napi]
     pub fn load<'env>(&self, env: &'env Env, path: String) -> Result<Object<'env>> {
         self.offload(env, move |images| images.load(path).map(Image))
     }
@@ -63,7 +63,7 @@ impl Images {
         self.offload(env, move |images| images.remove(&name))
     }
 
-    fn offload<'env, T: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
+    fn offload<'env, T: ToNapiValue + Send + 'static>(
         &self,
         env: &'env Env,
         work: impl FnOnce(&skep::Images) -> skep::Result<T> + Send + 'static,

@@ -24,8 +24,7 @@ impl Leash {
     #[napi(constructor)]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Leash {
-        // 0 is the reactor's own.
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let token = NEXT.fetch_add(1, Ordering::Relaxed);
         Leash(Arc::new(Link { token, killed: AtomicBool::new(false) }))
     }
@@ -33,7 +32,7 @@ impl Leash {
     /// Kills the container, now or as soon as there is one. One that has ended is left alone.
     #[napi]
     pub fn kill(&self) {
-        // In this order: the reactor looks at the flag when it comes to know the container.
+        // In this order: the reactor looks at the flag when it puts a container into its map.
         self.0.killed.store(true, Ordering::SeqCst);
         reactor::kill(self.0.token);
     }

@@ -7,10 +7,7 @@
 //! - `reactor`: the one thread that waits for all pipes and ends of containers,
 //! - `promise`: how what they find gets to JavaScript. libuv's pool has no part in it.
 //!
-//! Failures are thrown as plain objects, of which `lib/error.js` makes the package's errors.
-
-// What napi-derive makes has no documentation and is unsafe inside.
-#![allow(missing_docs, unsafe_code)]
+//! A failure is thrown as an error with its parts, of which `lib/error.js` makes the package's.
 
 mod child;
 mod command;

@@ -7,12 +7,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use crate::error::Failure;
@@ -36,16 +35,15 @@ pub(crate) trait Task: Send {
     fn fail(self: Box<Self>, failure: Failure);
 }
 
-enum Order {
-    Watch(Arc<Link>, Box<dyn Task>),
-    Kill(u64),
-}
-
 struct Reactor {
     epoll: OwnedFd,
-    /// An eventfd: readable when there are orders.
-    wake: OwnedFd,
-    orders: Mutex<Vec<Order>>,
+    /// By token; but for the one that the thread is at.
+    tasks: Mutex<HashMap<u64, Watched>>,
+}
+
+struct Watched {
+    link: Arc<Link>,
+    task: Box<dyn Task>,
 }
 
 static REACTOR: OnceLock<Arc<Reactor>> = OnceLock::new();
@@ -68,34 +66,27 @@ pub(crate) fn ready() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for `task`, whose container has `link`.
+/// Waits for `task`, whose container has `link`. There is a reactor: the container was started.
 pub(crate) fn watch(link: Arc<Link>, task: Box<dyn Task>) {
-    order(Order::Watch(link, task));
-}
-
-/// Kills the container of that token, if it is waited for.
-pub(crate) fn kill(token: u64) {
-    order(Order::Kill(token));
-}
-
-/// Without a reactor no container has been started.
-fn order(order: Order) {
     if let Some(reactor) = REACTOR.get() {
-        reactor.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
-        // Full only after 2^64 wakings that went unheard.
-        let _ = rustix::io::write(&reactor.wake, &1u64.to_ne_bytes());
+        reactor.watch(Watched { link, task });
+    }
+}
+
+/// Kills the container of `token`, if it is waited for.
+pub(crate) fn kill(token: u64) {
+    let Some(reactor) = REACTOR.get() else { return };
+    if let Some(watched) = reactor.lock().get(&token) {
+        watched.kill();
     }
 }
 
 /// What an event is about: a token, and whether it is the container's end or its pipes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Source {
     token: u64,
     end: bool,
 }
-
-/// The reactor's own.
-const WAKE: Source = Source { token: 0, end: false };
 
 impl Source {
     fn data(self) -> EventData {
@@ -111,65 +102,79 @@ impl Source {
 impl Reactor {
     fn new() -> Result<Reactor, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &wake, WAKE.data(), EventFlags::IN)?;
-        Ok(Reactor { epoll, wake, orders: Mutex::default() })
+        Ok(Reactor { epoll, tasks: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Watched>> {
+        // Nothing panics half way through a change of the map.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self, watched: Watched) {
+        let mut tasks = self.lock();
+        // Under the lock, so that its first event finds it in the map.
+        match self.add(&watched) {
+            Ok(()) => self.keep(&mut tasks, watched),
+            Err(failure) => {
+                drop(tasks);
+                self.remove(&*watched.task);
+                watched.task.fail(failure);
+            }
+        }
+    }
+
+    /// Puts it into the map, and kills it if that was asked for while it was not there.
+    fn keep(&self, tasks: &mut HashMap<u64, Watched>, watched: Watched) {
+        if watched.link.killed() {
+            watched.kill();
+        }
+        tasks.insert(watched.link.token, watched);
     }
 
     fn work(&self) {
-        let mut tasks = HashMap::new();
         loop {
-            let sources = self.wait();
-            // Ends first: a container that has ended is the pool's, with what is left in its pipes.
-            for source in sources.iter().filter(|source| source.end) {
-                self.finish(&mut tasks, source.token);
-            }
-            for source in sources.iter().filter(|source| !source.end && **source != WAKE) {
-                let over = |task: &mut Box<dyn Task>| task.advance();
-                if tasks.get_mut(&source.token).is_some_and(over) {
-                    self.finish(&mut tasks, source.token);
-                }
-            }
-            if sources.contains(&WAKE) {
-                self.obey(&mut tasks);
-            }
+            let mut events = Vec::with_capacity(64);
+            // Interrupted at worst, and then there are none.
+            let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), None);
+            let (ends, pipes): (Vec<_>, Vec<_>) =
+                events.iter().map(Source::of).partition(|source| source.end);
+            // Ends first: of a container that has ended, what is left in its pipes is the pool's.
+            ends.iter().for_each(|source| self.end(source.token));
+            pipes.iter().for_each(|source| self.advance(source.token));
         }
     }
 
-    fn wait(&self) -> Vec<Source> {
-        let mut events = Vec::with_capacity(64);
-        // Interrupted at worst, and then there are none.
-        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), None);
-        events.iter().map(Source::of).collect()
-    }
-
-    fn obey(&self, tasks: &mut HashMap<u64, Box<dyn Task>>) {
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-        let orders =
-            std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner));
-        for order in orders {
-            match order {
-                Order::Watch(link, task) => {
-                    if let Err(failure) = self.add(link.token, &*task) {
-                        self.remove(&*task);
-                        let _ = pool::submit(move || task.fail(failure));
-                        continue;
-                    }
-                    if link.killed() {
-                        kill_now(&*task);
-                    }
-                    tasks.insert(link.token, task);
-                }
-                Order::Kill(token) => {
-                    if let Some(task) = tasks.get(&token) {
-                        kill_now(&**task);
-                    }
-                }
-            }
+    fn end(&self, token: u64) {
+        let ended = self.lock().remove(&token);
+        if let Some(watched) = ended {
+            self.finish(watched.task);
         }
     }
 
-    fn add(&self, token: u64, task: &dyn Task) -> Result<(), Failure> {
+    fn advance(&self, token: u64) {
+        // Not under the lock: others want to start and to kill meanwhile.
+        let taken = self.lock().remove(&token);
+        let Some(mut watched) = taken else { return };
+        if watched.task.advance() {
+            self.finish(watched.task);
+        } else {
+            self.keep(&mut self.lock(), watched);
+        }
+    }
+
+    fn finish(&self, task: Box<dyn Task>) {
+        self.remove(&*task);
+        if self.lock().is_empty() {
+            // Nobody else would wait for it, and to wake another thread costs more than most ends.
+            task.finish();
+        } else {
+            // There is a thread: that which started the container.
+            let _ = pool::submit(move || task.finish());
+        }
+    }
+
+    fn add(&self, watched: &Watched) -> Result<(), Failure> {
+        let (token, task) = (watched.link.token, &watched.task);
         let failed = |errno: Errno| Failure::scarce("wait for", "a container", errno);
         let (end, pipes) = (Source { token, end: true }, Source { token, end: false });
         epoll::add(&self.epoll, task.child().exit_fd()?, end.data(), EventFlags::IN)
@@ -189,23 +194,11 @@ impl Reactor {
             let _ = epoll::delete(&self.epoll, fd);
         }
     }
-
-    fn finish(&self, tasks: &mut HashMap<u64, Box<dyn Task>>, token: u64) {
-        if let Some(task) = tasks.remove(&token) {
-            self.remove(&*task);
-            if tasks.is_empty() {
-                // Nobody else would wait for it, and to wake another thread costs more than most
-                // ends do.
-                task.finish();
-            } else {
-                // There is a thread: that which started the container.
-                let _ = pool::submit(move || task.finish());
-            }
-        }
-    }
 }
 
-/// There is nobody to tell of a failure; the container's end is waited for as before.
-fn kill_now(task: &dyn Task) {
-    let _ = task.child().kill();
+impl Watched {
+    /// There is nobody to tell of a failure; the container's end is waited for as before.
+    fn kill(&self) {
+        let _ = self.task.child().kill();
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use napi::Either;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use skep::Collector;
@@ -15,24 +16,36 @@ use crate::reactor::Task;
 #[napi(object, object_from_js = false)]
 pub(crate) struct Output {
     pub status: ExitStatus,
-    pub stdout: Buffer,
-    pub stderr: Buffer,
+    pub stdout: Said,
+    pub stderr: Said,
 }
 
-impl From<skep::Output> for Output {
-    fn from(output: skep::Output) -> Output {
+/// Text, or bytes: two Buffers would cost as much as everything else of a result.
+type Said = Either<String, Buffer>;
+
+impl Output {
+    fn new(output: skep::Output, text: bool) -> Output {
+        let said = |bytes| if text { Either::A(decoded(bytes)) } else { Either::B(bytes.into()) };
         Output {
             status: output.status.into(),
-            stdout: output.stdout.into(),
-            stderr: output.stderr.into(),
+            stdout: said(output.stdout),
+            stderr: said(output.stderr),
         }
     }
+}
+
+/// As `Buffer.toString` has it: what is no UTF-8 becomes U+FFFD.
+fn decoded(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// A run under way.
 pub(crate) struct Run {
     pub(crate) collector: Collector,
     pub(crate) promise: Promise<Output>,
+    /// Whether what it says is text.
+    pub(crate) text: bool,
     /// What it came to, if that was found out on the way.
     pub(crate) result: Option<skep::Result<skep::Output>>,
 }
@@ -52,9 +65,10 @@ impl Task for Run {
     }
 
     fn finish(self: Box<Self>) {
-        let Run { collector, promise, result } = *self;
+        let Run { collector, promise, text, result } = *self;
         let result = result.unwrap_or_else(|| collector.wait());
-        promise.settle(result.map(Output::from).map_err(Failure::from));
+        let output = result.map(|output| Output::new(output, text));
+        promise.settle(output.map_err(Failure::from));
     }
 
     fn fail(self: Box<Self>, failure: Failure) {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use napi::Either;
+use rustix::io::Errno;
 use skep::{Command, Stdio};
 
 /// One stream as JavaScript has it: `"pipe"`, `"ignore"`, `"inherit"`, or a file descriptor. The
@@ -57,9 +58,10 @@ fn open(number: i32, given: Given) -> skep::Result<Option<Stdio>> {
     Ok(Some(stdio))
 }
 
+#[allow(unsafe_code)]
 fn duplicate(fd: i32) -> io::Result<Stdio> {
     if fd < 0 {
-        return Err(io::Error::from_raw_os_error(9));
+        return Err(Errno::BADF.into());
     }
     // SAFETY: it is borrowed for this one call, which fails for a number that is not open; -1 is
     // none. Whose it is, is for the caller to know: so it is with each number in JavaScript.

@@ -179,6 +179,7 @@ test('usage is told while it runs', async () => {
 test('what is no signal is refused', async () => {
   const child = await engine.spawn(IMAGE, ['cat']);
   assert.throws(() => child.kill('SIGNONE'), InvalidInputError);
+  assert.throws(() => child.kill(2 ** 32 + 9), InvalidInputError);
   assert.throws(() => child.kill(65), { message: 'cannot send signal 65; give a number from 1 to 64' });
   assert.throws(() => child.kill(null), {
     name: 'InvalidInputError',

@@ -42,6 +42,7 @@ const TYPES = [
   ['timeoutMs', ['5', '"5"'], 'a number'],
   ['stdin', ['null', '"null"'], '"pipe", "inherit", "ignore", a file descriptor or an object that has one as fd'],
   ['stdout', [1.5, '1.5'], '"pipe", "inherit", "ignore", a file descriptor or an object that has one as fd'],
+  ['stdout', [2 ** 32, '4294967296'], '"pipe", "inherit", "ignore", a file descriptor or an object that has one as fd'],
   ['stderr', [{}, 'an object (Object)'], '"pipe", "inherit", "ignore", a file descriptor or an object that has one as fd'],
   ['signal', [{ aborted: false }, 'an object (Object)'], 'an AbortSignal'],
 ];

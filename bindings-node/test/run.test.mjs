@@ -34,6 +34,12 @@ test('a result has what the container said, how it ended and what it used', asyn
 test('streams are text unless bytes are asked for', async () => {
   const args = ['printf', '\\377ü'];
   assert.equal((await engine.run(IMAGE, args)).stdout, '\ufffdü');
+  // All of it as Buffers have it, a mark at the front and what is cut off included.
+  for (const bytes of ['efbbbf78', '78e282', 'f09f98', 'eda080', '00c3bc00', '']) {
+    const input = Buffer.from(bytes, 'hex');
+    assert.equal((await engine.run(IMAGE, ['cat'], { input })).stdout, input.toString());
+    assert.equal((await engine.run(IMAGE, ['cat'], { input, encoding: 'hex' })).stdout, bytes);
+  }
   const { stdout, stderr } = await engine.run(IMAGE, args, { encoding: 'buffer' });
   assert.deepEqual(stdout, Buffer.from([0xff, 0xc3, 0xbc]));
   assert.ok(Buffer.isBuffer(stderr));
