@@ -140,7 +140,7 @@ impl Command {
 }
 
 impl Command {
-    /// Locked without the GIL alone: a start holds it for milliseconds.
+    /// Locked only while the GIL is released: a start holds it for milliseconds.
     fn command(&self) -> MutexGuard<'_, skep::Command> {
         self.command.lock().unwrap_or_else(PoisonError::into_inner)
     }
