@@ -30,3 +30,7 @@ node-dist: node-build deps-test images $(SKEP_CACHE)/rootfs.tar
 	mkdir -p dist
 	cd bindings-node && npm pack --pack-destination ../dist
 	$(TEST_ENVIRONMENT) bindings-node/testing/clean $(NODE_TARBALL)
+
+# For the table of languages of `make bench`.
+bench: node-build
+bench: export SKEP_BENCH_NODE = SKEP_NODE_MODULE=$(CURDIR)/bindings-node node $(CURDIR)/benches/languages/run.mjs

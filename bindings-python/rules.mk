@@ -9,7 +9,7 @@ PYTHON_BIN := $(PYTHON_VENV)/bin
 PYTHON_RUN = cd bindings-python && PATH="$(PYTHON_BIN):$$PATH" VIRTUAL_ENV=$(PYTHON_VENV)
 PYTHON_TOOLS := maturin mypy 'pyright[nodejs]' ruff pytest pytest-xdist
 
-.PHONY: python-deps python-build python-test python-check python-dist python-docs
+.PHONY: python-deps python-build python-test python-check python-dist python-docs python-bench
 
 python-deps: deps-build $(PYTHON_VENV)/ready
 	$(call install,busybox-static)
@@ -53,3 +53,14 @@ python-dist: python-deps images $(SKEP_CACHE)/rootfs.tar
 python-docs: python-build
 	$(PYTHON_BIN)/pip install -q --disable-pip-version-check pdoc
 	$(PYTHON_RUN) pdoc -o ../target/doc/python skep skep.aio
+
+# For the table of languages of `make bench`: the package as it is released.
+PYTHON_BENCH := $(CURDIR)/target/python-bench
+bench: python-bench
+bench: export SKEP_BENCH_PYTHON = $(PYTHON_BENCH)/bin/python $(CURDIR)/benches/languages/run.py
+
+python-bench: python-deps
+	rm -rf $(PYTHON_BENCH)
+	$(PYTHON) -m venv $(PYTHON_BENCH)
+	$(PYTHON_RUN) maturin build -q --release --out $(PYTHON_BENCH)/wheel --interpreter python
+	$(PYTHON_BENCH)/bin/pip install -q --disable-pip-version-check $(PYTHON_BENCH)/wheel/skep-*.whl
