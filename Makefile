@@ -58,7 +58,7 @@ images: deps-images
 demo: images
 	$(CARGO) run --release --example limits -- $(SKEP_CACHE)/images/app.tar
 
-test: check test-native test-languages test-vm
+test: check test-native test-languages dist test-vm
 
 test-native: deps-test images $(SKEP_CACHE)/rootfs.tar
 	$(TEST_ENVIRONMENT) $(CARGO) test --workspace --no-fail-fast

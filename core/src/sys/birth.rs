@@ -198,7 +198,14 @@ unsafe fn exec(shared: &Shared) -> c_int {
                 call(libc::SYS_close_range, [program as usize + 1, all, 0, 0, 0]);
                 let empty = c"".as_ptr() as usize;
                 let flags = libc::AT_EMPTY_PATH as usize;
-                -call(libc::SYS_execveat, [program as usize, empty, argv, envp, flags]) as c_int
+                let result = call(libc::SYS_execveat, [program as usize, empty, argv, envp, flags]);
+                if result != -(libc::ENOENT as isize) {
+                    return -result as c_int;
+                }
+                // Never of the kernel's for an open program. valgrind 3.19 looks it up by a name,
+                // which a memory file does not have.
+                let path = path_of(program as u32);
+                -call(libc::SYS_execve, [path.as_ptr() as usize, argv, envp, 0, 0]) as c_int
             }
             Program::Path(path) => {
                 call(libc::SYS_close_range, [3, all, 0, 0, 0]);
@@ -225,6 +232,18 @@ unsafe fn default_signals() {
     let how = libc::SIG_SETMASK as usize;
     // SAFETY: a valid pointer.
     unsafe { call(libc::SYS_rt_sigprocmask, [how, empty as usize, 0, size, 0]) };
+}
+
+/// `/proc/self/fd/` and the number, NUL-terminated, without an allocation.
+fn path_of(mut number: u32) -> [u8; 32] {
+    let mut path = *b"/proc/self/fd/0000000000\0\0\0\0\0\0\0\0";
+    let length = 14 + number.checked_ilog10().unwrap_or(0) as usize + 1;
+    path[length] = 0;
+    for digit in path[14..length].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    path
 }
 
 const DUPFD_CLOEXEC: usize = libc::F_DUPFD_CLOEXEC as usize;
@@ -257,4 +276,16 @@ fn set_mask(new: &u64, old: &mut u64) {
     ];
     // SAFETY: valid pointers to sets of the size given.
     unsafe { call(libc::SYS_rt_sigprocmask, args) };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn file_descriptors_have_paths() {
+        for number in [0, 9, 10, 1234, u32::MAX] {
+            let path = super::path_of(number);
+            let path = std::ffi::CStr::from_bytes_until_nul(&path).unwrap();
+            assert_eq!(path.to_str().unwrap(), format!("/proc/self/fd/{number}"));
+        }
+    }
 }
