@@ -16,7 +16,7 @@ GUEST := x86_64-unknown-linux-gnu
 
 BUILD_PACKAGES := gcc libc6-dev make git ca-certificates
 IMAGE_PACKAGES := mmdebstrap umoci skopeo python3
-TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun
+TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun docker-registry openssl
 BENCH_PACKAGES := runc crun bubblewrap busybox-static
 VM_PACKAGES = $(shell tests/vm/run --packages)
 
@@ -58,7 +58,7 @@ images: deps-images
 demo: images
 	$(CARGO) run --release --example limits -- $(SKEP_CACHE)/images/app.tar
 
-test: check test-native test-languages test-vm
+test: check test-native test-languages dist test-vm
 
 test-native: deps-test images $(SKEP_CACHE)/rootfs.tar
 	$(TEST_ENVIRONMENT) $(CARGO) test --workspace --no-fail-fast

@@ -55,7 +55,7 @@ pub(crate) fn contenders<'a>(scratch: &Path, tar: &Path, rounds: usize) -> Vec<C
             .map_err(|_| io::Error::other(format!("{variable} does not say how to start it")))
             .and_then(|line| {
                 let mut command = Command::new("sh");
-                command.args(["-c", &format!("exec {line} \"$@\""), "sh"]);
+                command.args(["-c", &format!("{line} \"$@\""), "sh"]);
                 command.args([&store(name), &tar, IMAGE]);
                 Ok((Remote::spawn(command)?, vec!["run".to_owned()]))
             });

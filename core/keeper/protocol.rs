@@ -176,8 +176,22 @@ pub struct Call {
     pub store: u32,
     /// A result below this is a failure (a read at end of file, a short write).
     pub min: u32,
+    /// The gap before `args`, named: its bytes are sent, too.
+    pub padding: u32,
     pub args: [u64; 6],
 }
+
+/// No message has a gap: a gap's bytes are whatever was in memory.
+const _: () = {
+    assert!(size_of::<Hello>() == 3 * 4 + 52);
+    assert!(size_of::<Channels>() == 4);
+    assert!(size_of::<Start>() == 2 * 4 + 4 * 8);
+    assert!(size_of::<Report>() == 3 * 4);
+    assert!(size_of::<Exit>() == 2 * 4 + 3 * 8);
+    assert!(size_of::<Signal>() == 4);
+    assert!(size_of::<Header>() == 5 * 4);
+    assert!(size_of::<Call>() == 2 * 2 + 2 + 4 + 2 + 3 * 4 + 6 * 8);
+};
 
 /// Not a system call: ends the plan with error `args[0]`, or with EACCES if a tolerated error was
 /// that: execvp(3) tells "found, and not allowed" from "not found" in the same way.

@@ -80,7 +80,7 @@ impl Roots {
         let writable = overlay::Writable { upper: &upper, work: &work };
         let mount = match overlay::mount(layers, writable)? {
             Mounted::Yes(mount) => mount,
-            Mounted::TooMany => mount_in_keeper(keeper, layers, &workspace)?,
+            Mounted::NotHere => mount_in_keeper(keeper, layers, &workspace)?,
         };
         let pristine = wanted.as_ref().and_then(|_| workspace.stamp());
         Ok(MountedRoot { mount: Some(mount), workspace, layers: wanted, pristine })
@@ -108,7 +108,7 @@ impl MountedRoot {
         let failed = |errno| Error::os("mount", "the root file system", errno);
         if let (Some(mount), Some(_)) = (&self.mount, self.pristine) {
             match mount::clone_detached(mount.as_fd()) {
-                Err(Errno::INVAL) => {}
+                Err(Errno::INVAL | Errno::NOSYS) => {}
                 result => return result.map_err(failed),
             }
         }
@@ -127,7 +127,7 @@ impl MountedRoot {
     }
 }
 
-/// Has the keeper mount more layers than this kernel takes from here.
+/// Has the keeper mount what cannot be mounted from here.
 fn mount_in_keeper(
     keeper: &Arc<Keeper>,
     layers: &[PathBuf],
@@ -138,15 +138,25 @@ fn mount_in_keeper(
         return Err(Error::new(ErrorKind::Unsupported, "mount", subject)
             .cause(format!("before Linux 6.7 skep stacks at most {}", assemble::MAX_LAYERS)));
     }
-    let copy = |path: &Path| {
-        mount::clone_tree(path, false)
-            .map_err(|errno| Error::os("use as layer", path.display().to_string(), errno))
+    let failed = |path: &Path, errno| Error::os("use as layer", path.display().to_string(), errno);
+    let copy = |path: &Path| match mount::clone_tree(path, false) {
+        Err(Errno::NOSYS) => copy_in_keeper(keeper, path),
+        tree => tree.map_err(|errno| failed(path, errno)),
     };
     let mut trees: Vec<OwnedFd> = layers.iter().map(|path| copy(path)).collect::<Result<_>>()?;
     trees.push(copy(workspace.path())?);
     let plan = assemble::overlay(layers.len());
     let inputs: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
     let running = keeper.start(&plan, &inputs, &StartOptions::default())?;
+    running.await_mount(&plan)
+}
+
+/// Has the keeper copy the mount at `path` of this process, where open_tree is not known.
+fn copy_in_keeper(keeper: &Arc<Keeper>, path: &Path) -> Result<OwnedFd> {
+    let plan = assemble::copy(path)?;
+    let namespace = fs::File::open(assemble::HOST)
+        .map_err(|error| Error::os("open namespace", assemble::HOST, error))?;
+    let running = keeper.start(&plan, &[namespace.as_fd()], &StartOptions::default())?;
     running.await_mount(&plan)
 }
 
@@ -165,22 +175,39 @@ mod tests {
     use crate::container::seat::Shared;
     use crate::store::Store;
 
-    #[test]
-    fn the_keeper_mounts_what_old_kernels_cannot() {
+    /// A seat of a store in `directory`; `None` where mounting is not allowed.
+    fn seat(directory: &Path) -> Option<Arc<crate::container::seat::Seat>> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: mounting needs root");
-            return;
+            return None;
         }
+        let store = Store::open(&directory.join("store")).unwrap();
+        Some(Shared::new(store, Cgroups::detect().unwrap()).seat().unwrap())
+    }
+
+    #[test]
+    fn the_keeper_copies_mounts_of_the_host() {
         let directory = tempfile::Builder::new().prefix("skep-roots-").tempdir().unwrap();
+        let Some(seat) = seat(directory.path()) else { return };
+        fs::write(directory.path().join("file"), "of the host").unwrap();
+        let tree = copy_in_keeper(&seat.keeper, directory.path()).unwrap();
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&tree, "file", flags, rustix::fs::Mode::empty()).unwrap();
+        assert_eq!(std::io::read_to_string(fs::File::from(file)).unwrap(), "of the host");
+        let none = copy_in_keeper(&seat.keeper, &directory.path().join("none")).unwrap_err();
+        assert_eq!(none.kind(), crate::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_keeper_mounts_what_old_kernels_cannot() {
+        let directory = tempfile::Builder::new().prefix("skep-roots-").tempdir().unwrap();
+        let Some(seat) = seat(directory.path()) else { return };
         let layers: Vec<PathBuf> = (0..130).map(|n| directory.path().join(n.to_string())).collect();
         for (index, layer) in layers.iter().enumerate() {
             fs::create_dir(layer).unwrap();
             fs::write(layer.join(index.to_string()), "").unwrap();
             fs::write(layer.join("top"), index.to_string()).unwrap();
         }
-        let store = Store::open(&directory.path().join("store")).unwrap();
-        let shared = Shared::new(store, Cgroups::detect().unwrap());
-        let seat = shared.seat().unwrap();
         let workspace = Workspace::new(&seat.owned.directory, "c", &layers[0]).unwrap();
         let root = mount_in_keeper(&seat.keeper, &layers, &workspace).unwrap();
 

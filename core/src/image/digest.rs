@@ -100,21 +100,39 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// A digest in the making.
+#[derive(Clone)]
+pub(crate) struct Hasher(sha2::Sha256);
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        Hasher(sha2::Sha256::new())
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 /// Hashes and counts what is read through it.
 pub(crate) struct HashReader<R> {
     inner: R,
-    hasher: sha2::Sha256,
+    hasher: Hasher,
     count: u64,
 }
 
 impl<R: Read> HashReader<R> {
     pub(crate) fn new(inner: R) -> Self {
-        HashReader { inner, hasher: sha2::Sha256::new(), count: 0 }
+        HashReader { inner, hasher: Hasher::new(), count: 0 }
     }
 
     /// The reader underneath, and the digest and number of the bytes read so far.
     pub(crate) fn finish(self) -> (R, (Digest, u64)) {
-        (self.inner, (Digest(self.hasher.finalize().into()), self.count))
+        (self.inner, (self.hasher.finish(), self.count))
     }
 }
 

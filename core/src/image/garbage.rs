@@ -13,6 +13,7 @@ use super::digest::Digest;
 use super::layout::{Staging, blob_name};
 use super::lock::{Lock, holders};
 use super::manifest::{Descriptor, Index, resolve};
+use super::platform::Platform;
 use super::store::{Entry, Images, choose, has_name};
 use super::tree::disk_usage;
 use crate::sys::sigpipe;
@@ -226,7 +227,10 @@ impl Images {
                 kept.blobs.insert(d.digest);
                 self.layout.document(d)
             };
-            let Some((_, _, manifest)) = unless_damaged(resolve(top, document))? else { continue };
+            let Some((_, _, manifest)) = unless_damaged(resolve(top, &Platform::host(), document))?
+            else {
+                continue;
+            };
             kept.blobs.insert(manifest.config.digest);
             kept.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
             let config = self.layout.document(&manifest.config);

@@ -134,10 +134,16 @@ impl Image {
     /// `ResourceExhausted` if the disk is full, `NotFound` if the image was removed. Nothing of
     /// the image is visible then that was not before.
     pub fn layers(&self) -> Result<Vec<PathBuf>> {
+        self.unpack_all(&|_| {})
+    }
+
+    /// As [`layers`](Self::layers); `unpacked` is told the number of each layer that is done.
+    pub(super) fn unpack_all(&self, unpacked: &dyn Fn(usize)) -> Result<Vec<PathBuf>> {
         if let Some(layers) = self.0.layers.get() {
+            (0..layers.len()).for_each(unpacked);
             return Ok(layers.clone());
         }
-        let unpacked = sigpipe::without_file_size_signal(|| self.0.images.unpack(self));
+        let unpacked = sigpipe::without_file_size_signal(|| self.0.images.unpack(self, unpacked));
         let layers =
             unpacked.map_err(|error| error.fix_data("remove the image and load it again"))?;
         Ok(self.0.layers.get_or_init(|| layers).clone())

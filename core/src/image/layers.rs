@@ -34,12 +34,14 @@ struct Meta {
 }
 
 impl Images {
-    /// Unpacks what is missing of `image`; see [`Image::layers`].
-    pub(super) fn unpack(&self, image: &Image) -> Result<Vec<PathBuf>> {
+    /// Unpacks what is missing of `image`; see [`Image::layers`]. `unpacked` is told the number of
+    /// each layer that is done, be it visible yet or not.
+    pub(super) fn unpack(&self, image: &Image, unpacked: &dyn Fn(usize)) -> Result<Vec<PathBuf>> {
         let chain_ids = image.config().chain_ids();
         let places: Vec<PathBuf> =
             chain_ids.iter().map(|id| self.layout.layer_path(id).join("fs")).collect();
         if places.iter().all(|place| place.exists()) {
+            (0..places.len()).for_each(unpacked);
             return Ok(places);
         }
         let staging = self.layout.stage()?;
@@ -61,6 +63,7 @@ impl Images {
             }
             let subject = || fs.display().to_string();
             lowers.push(open_root(CWD, &fs).map_err(|e| Error::os("open layer", subject(), e))?);
+            unpacked(i);
         }
         self.publish_layers(image, &staging, &fresh)?;
         Ok(places)

@@ -5,6 +5,7 @@
 //! layers/<chain id's hex>/fs and meta.json
 //! locks/<image id's hex>       leases: shared while a container uses the image
 //! staging/<random>/            what is being prepared; its owner holds a lock on it
+//! partial/<hex>                a blob that is being fetched, or was when its owner died
 //! images.reserve               room for a removal on a full disk
 //! images.lock                  exclusive for what changes index.json or removes
 //! ```
@@ -42,7 +43,7 @@ impl Layout {
         let path = std::path::absolute(root).map_err(failed)?;
         let dir = File::open(&path).map_err(failed)?;
         let layout = Layout { root: path, dir: dir.into() };
-        for name in ["images/blobs/sha256", "layers", "locks", "staging"] {
+        for name in ["images/blobs/sha256", "layers", "locks", "staging", "partial"] {
             fs::create_dir_all(layout.root.join(name)).map_err(failed)?;
         }
         if !layout.path("images/oci-layout").exists() {

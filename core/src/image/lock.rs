@@ -41,6 +41,18 @@ impl Lock {
         }
     }
 
+    /// Waits until the lock on an open file, which is held or not, is one that others may hold, too.
+    pub(super) fn share(file: &File, path: &Path) -> Result<()> {
+        flock(file, FlockOperation::LockShared)
+            .map_err(|errno| Error::os("lock", path.display().to_string(), errno))
+    }
+
+    /// Waits until the lock on an open file, which is held or not, excludes all others.
+    pub(super) fn exclude(file: &File, path: &Path) -> Result<()> {
+        flock(file, FlockOperation::LockExclusive)
+            .map_err(|errno| Error::os("lock", path.display().to_string(), errno))
+    }
+
     fn wait(path: &Path, operation: FlockOperation) -> Result<Self> {
         loop {
             let file = open(path)?;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::digest::Digest;
+use super::platform::{Platform, choose};
 use crate::{Error, ErrorKind, Result};
 
 /// The largest manifest, index or config that is read: 4 MiB, as registries have it.
@@ -27,8 +28,8 @@ pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub(crate) const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(crate) const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
@@ -88,39 +89,6 @@ impl Descriptor {
             other => other,
         };
         Descriptor { media_type: media_type.to_owned(), ..self.clone() }
-    }
-}
-
-/// The operating system and processor an image is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Platform {
-    /// `linux`, for whatever skep can run.
-    pub os: String,
-    /// The processor as Go names it: `amd64`, `arm64`.
-    pub architecture: String,
-    /// The processor's variant: `v7`, `v8`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    /// Fields that skep does not know.
-    #[serde(flatten)]
-    pub extra: BTreeMap<String, Value>,
-}
-
-impl Platform {
-    /// Whether this machine runs it.
-    pub(crate) fn is_host(&self) -> bool {
-        self.os == "linux" && self.architecture == host_architecture()
-    }
-}
-
-/// This machine's processor as Go names it.
-pub(crate) fn host_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-        other => other,
     }
 }
 
@@ -257,22 +225,6 @@ impl Index {
         }
         Ok(index)
     }
-
-    /// The manifest for this machine: the first whose platform matches, else the only one that
-    /// does not say.
-    pub(crate) fn for_host(&self) -> Option<&Descriptor> {
-        choose_for_host(&self.manifests)
-    }
-}
-
-/// See [`Index::for_host`].
-pub(crate) fn choose_for_host<'a>(
-    manifests: impl IntoIterator<Item = &'a Descriptor> + Clone,
-) -> Option<&'a Descriptor> {
-    let host = |d: &&Descriptor| d.platform.as_ref().is_some_and(Platform::is_host);
-    let silent = |d: &&Descriptor| d.platform.is_none();
-    let first = manifests.clone().into_iter().find(host);
-    first.or_else(|| manifests.into_iter().find(silent))
 }
 
 /// Whether `descriptor` leads to an index, by its media type.
@@ -302,13 +254,14 @@ pub(crate) fn too_large(subject: &str) -> Error {
 /// How deep indexes may nest.
 const MAX_NESTING: u32 = 4;
 
-/// Follows `descriptor` to the manifest for this machine, through indexes if need be; `document`
+/// Follows `descriptor` to the manifest for `platform`, through indexes if need be; `document`
 /// reads and verifies what a descriptor names.
 ///
 /// # Errors
-/// `Unsupported` if there is none for this machine, `InvalidData` if indexes nest too deep.
+/// `Unsupported` if there is none for that platform, `InvalidData` if indexes nest too deep.
 pub(crate) fn resolve(
     descriptor: &Descriptor,
+    platform: &Platform,
     mut document: impl FnMut(&Descriptor) -> Result<Vec<u8>>,
 ) -> Result<(Descriptor, Vec<u8>, Manifest)> {
     let mut descriptor = descriptor.clone();
@@ -324,8 +277,8 @@ pub(crate) fn resolve(
             return Err(Error::new(ErrorKind::Unsupported, "read", subject).cause(cause));
         }
         let index = Index::parse(&bytes, &subject)?;
-        descriptor = index.for_host().cloned().ok_or_else(|| {
-            let cause = format!("it has no image for linux/{}", host_architecture());
+        descriptor = choose(platform, &index.manifests).cloned().ok_or_else(|| {
+            let cause = format!("it has no image for {platform}");
             Error::new(ErrorKind::Unsupported, "read", subject).cause(cause)
         })?;
     }

@@ -1,15 +1,16 @@
 //! Images: named, loaded, stored, unpacked, made, saved.
 //!
 //! An [`Images`] is what a store has of them. [`Images::load`] takes what docker, podman and
-//! skopeo save, [`Images::import`] a root file system; [`Images::find`] gives an [`Image`] by name
-//! or id, whose [`layers`](Image::layers) are directories for overlayfs, bottom first.
+//! skopeo save, [`Images::import`] a root file system, [`Images::pull`] what a [`registry`] has;
+//! [`Images::find`] gives an [`Image`] by name or id, whose [`layers`](Image::layers) are
+//! directories for overlayfs, bottom first.
 //!
 //! [`Image::commit`] and [`Image::squash`] make images of others, [`Images::save`] and
 //! [`Image::export`] write what other tools read, [`Image::diff`] compares, and [`Images::prune`]
 //! removes what nobody needs.
 //!
 //! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
-//! There is no network here and nothing is run.
+//! Only [`registry`] knows a network, and nothing of an image is run.
 
 mod beside;
 mod commit;
@@ -26,7 +27,10 @@ mod layout;
 mod load;
 mod lock;
 mod manifest;
+mod partial;
+mod platform;
 mod reference;
+pub mod registry;
 mod reserve;
 mod save;
 mod store;
@@ -42,7 +46,8 @@ pub use digest::Digest;
 pub(crate) use export::{diff_trees, export_tree};
 pub use garbage::{Prune, Pruned};
 pub use handle::{Image, Lease, Step};
-pub use manifest::{Descriptor, Manifest, Platform};
+pub use manifest::{Descriptor, Manifest};
+pub use platform::Platform;
 pub use reference::Reference;
 pub use save::ArchiveFormat;
 pub use store::{ImageSummary, Images};

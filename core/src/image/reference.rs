@@ -16,7 +16,7 @@ const DEFAULT_DOMAIN: &str = "docker.io";
 const LEGACY_DOMAIN: &str = "index.docker.io";
 const DEFAULT_TAG: &str = "latest";
 
-/// The longest domain and path together.
+/// The longest path, and as much again for a domain.
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 
@@ -63,8 +63,8 @@ impl Reference {
             check_tag(tag).map_err(refuse)?;
         }
         let reference = complete(domain, path, tag, digest);
-        if reference.domain.len() + 1 + reference.path.len() > MAX_NAME {
-            return Err(refuse("it is longer than 255 characters"));
+        if reference.path.len() > MAX_NAME || reference.domain.len() > MAX_NAME {
+            return Err(refuse("its domain or path is longer than 255 characters"));
         }
         Ok(reference)
     }
@@ -82,6 +82,12 @@ impl Reference {
     /// The tag; `None` if there is a digest and no tag.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
+    }
+
+    /// The same without its tag, if it has a digest.
+    pub(crate) fn without_tag(mut self) -> Self {
+        self.tag = self.tag.filter(|_| self.digest.is_none());
+        self
     }
 
     /// The digest of the manifest or index.
@@ -132,7 +138,11 @@ fn check_domain(domain: &str) -> Result<(), &'static str> {
     let (host, port) = match domain.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or("its domain has no closing bracket")?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| "its domain is not an IPv6 address")?;
+            let address = host.parse::<std::net::Ipv6Addr>();
+            // An IPv4 address as its end is nothing that docker takes.
+            if address.is_err() || host.contains('.') {
+                return Err("its domain is not an IPv6 address");
+            }
             match port.strip_prefix(':') {
                 None if port.is_empty() => return Ok(()),
                 port => ("", port.map(Some).ok_or("its domain has something behind the bracket")?),
@@ -191,7 +201,8 @@ fn is_component(component: &str) -> bool {
         })
 }
 
-fn check_tag(tag: &str) -> Result<(), &'static str> {
+/// What is wrong with a tag.
+pub(super) fn check_tag(tag: &str) -> Result<(), &'static str> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let first = tag.bytes().next().ok_or("its tag is empty")?;
     if tag.len() > MAX_TAG {
@@ -299,7 +310,142 @@ mod tests {
         assert!(Reference::parse(&format!("a:{}", "t".repeat(129))).is_err());
     }
 
+    /// The vectors of `reference_test.go` and `normalize_test.go`, with what becomes of each.
+    #[test]
+    fn the_distributions_names_are_taken() {
+        let long = format!("{}a:tag-puts-this-over-max", "a/".repeat(127));
+        let digest = format!("sha256:{}", "f".repeat(64));
+        for (text, domain, path, tag) in [
+            ("test_com", "docker.io", "library/test_com", "latest"),
+            ("test.com:tag", "docker.io", "library/test.com", "tag"),
+            ("test.com:5000", "docker.io", "library/test.com", "5000"),
+            ("test.com/repo:tag", "test.com", "repo", "tag"),
+            ("test:5000/repo", "test:5000", "repo", "latest"),
+            ("test:5000/repo:tag", "test:5000", "repo", "tag"),
+            (&format!("test:5000/repo@{digest}"), "test:5000", "repo", ""),
+            (&format!("test:5000/repo:tag@{digest}"), "test:5000", "repo", "tag"),
+            (&format!("localhost:8080@{digest}"), "docker.io", "library/localhost", "8080"),
+            (&format!("localhost@{digest}"), "docker.io", "library/localhost", ""),
+            ("lowercase:Uppercase", "docker.io", "library/lowercase", "Uppercase"),
+            (&long, "docker.io", &long[..255], "tag-puts-this-over-max"),
+            ("sub-dom1.foo.com/bar/baz/quux", "sub-dom1.foo.com", "bar/baz/quux", "latest"),
+            ("b.gcr.io/test.example.com/my-app:t.x", "b.gcr.io", "test.example.com/my-app", "t.x"),
+            ("xn--n3h.com/myimage:xn--n3h.com", "xn--n3h.com", "myimage", "xn--n3h.com"),
+            ("foo_bar.com:8080", "docker.io", "library/foo_bar.com", "8080"),
+            ("foo/foo_bar.com:8080", "docker.io", "foo/foo_bar.com", "8080"),
+            ("192.168.1.1", "docker.io", "library/192.168.1.1", "latest"),
+            ("192.168.1.1:5000/repo:5050", "192.168.1.1:5000", "repo", "5050"),
+            ("[2001:db8::1]/repo", "[2001:db8::1]", "repo", "latest"),
+            ("[2001:db8:1:2:3:4:5:6]/repo:tag", "[2001:db8:1:2:3:4:5:6]", "repo", "tag"),
+            ("[2001:db8::]:5000/repo", "[2001:db8::]:5000", "repo", "latest"),
+            ("docker-rules/docker", "docker.io", "docker-rules/docker", "latest"),
+            ("docker---rules/docker", "docker.io", "docker---rules/docker", "latest"),
+            ("dock__er/docker", "docker.io", "dock__er/docker", "latest"),
+            ("index.docker.io/library/debian", "docker.io", "library/debian", "latest"),
+            ("docker.io/library/foo/bar", "docker.io", "library/foo/bar", "latest"),
+            ("Asdf.com/foo/bar", "Asdf.com", "foo/bar", "latest"),
+            ("r.io/foo/p--id.module--n.v---s--n", "r.io", "foo/p--id.module--n.v---s--n", "latest"),
+            (&format!("docker.io/{HEX}"), "docker.io", &format!("library/{HEX}"), "latest"),
+            (&HEX[..63], "docker.io", &format!("library/{}", &HEX[..63]), "latest"),
+        ] {
+            let parsed = Reference::parse(text).unwrap();
+            let tag_found = parsed.tag().unwrap_or_default();
+            assert_eq!((parsed.domain(), parsed.path(), tag_found), (domain, path, tag), "{text}");
+            assert_eq!(parsed.digest().is_some(), text.contains('@'), "{text}");
+        }
+    }
+
+    /// The same files' vectors that are refused; and, against docker, which takes `Foo` of
+    /// `Foo/bar` for a host (its own comment calls that incorrect), names with an upper-case
+    /// first component that is no host.
+    #[test]
+    fn the_distributions_bad_names_are_refused() {
+        let digest = format!("sha256:{}", "f".repeat(64));
+        let too_long = format!("{}a:tag", "a/".repeat(128));
+        let namespace = format!("{}/docker", "this_is_too_long".repeat(17));
+        for text in [
+            "",
+            ":justtag",
+            &format!("@{digest}"),
+            "repo@sha256:ffffffffffffffffffffffffffffffffff",
+            &format!("validname@invaliddigest:{}", "f".repeat(64)),
+            "Uppercase:tag",
+            "test:5000/Uppercase/lowercase:tag",
+            &too_long,
+            "aa/asdf$$^/aa",
+            "[2001:db8::1]",
+            "[2001:db8::1]:5000",
+            "[2001:db8::1]:tag",
+            "[fe80::1%eth0]:5000/repo",
+            "[fe80::1%@invalidzone]:5000/repo",
+            "https://github.com/docker/docker",
+            "docker/Docker",
+            "-docker",
+            "-docker/docker",
+            "-docker.io/docker/docker",
+            "docker///docker",
+            "docker.io/docker/Docker",
+            "docker.io/docker///docker",
+            "[fc00::1]",
+            "[fc00::1]:5000",
+            "fc00::1:5000/debian",
+            "[2001:db8:3:4::192.0.2.33]:5000/debian",
+            HEX,
+            "docker-/docker",
+            "-docker-/docker",
+            "____/____",
+            "_docker/_docker",
+            "dock..er/docker",
+            "dock_.er/docker",
+            "dock-.er/docker",
+            "docker/",
+            &namespace,
+            "foo.com/",
+            "foo.com:http/bar",
+            "a^a",
+            "a-/a/a/a",
+            "foo.com/a-/a/a",
+            "foo/bar-",
+            "foo/-bar",
+            "_foo/bar",
+            "foo_bar.com:8080/app",
+            "docker_/docker_",
+            "example.com/__underscore/myimage",
+            "example.com/..dots/myimage",
+            "example.com/.dots/myimage",
+            "example.com/nodouble..dots/myimage",
+            "docker./docker",
+            ".docker/docker",
+            "do..cker/docker",
+            "do__cker:8080/docker",
+            "Foo/FarB",
+            "registry.com:8080/myapp@sha256:badbadbadbad",
+            "registry.com:8080/myapp:invalid~tag",
+            "registry.com:8080/myapp@bad",
+            "[fd00:1:2::3]75050/a",
+            "[fd00:1:2::3]::75050/a",
+            "[fd00123123123]:7505/a",
+            "ab-.com/a",
+            "ab.-com/a",
+            "Docker/docker",
+            "Foo/bar",
+        ] {
+            assert!(Reference::parse(text).is_err(), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_the_grammar_makes_is_taken(
+            domain in r"([a-z0-9]([a-z0-9-]{0,5}[a-z0-9])?\.[A-Za-z0-9]{1,4}(:[0-9]{1,4})?/)?",
+            path in r"[a-z0-9]{1,4}(/[a-z0-9]{1,4}((\.|_|__|-{1,3}|/)[a-z0-9]{1,4}){0,5})?",
+            tag in r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?",
+        ) {
+            let parsed = Reference::parse(&format!("{domain}{path}{tag}")).unwrap();
+            prop_assert!(parsed.path().ends_with(&path));
+            prop_assert_eq!(parsed.tag().unwrap(), tag.strip_prefix(':').unwrap_or("latest"));
+        }
+
         #[test]
         fn any_text_does_not_panic(text: String) {
             let _ = Reference::parse(&text);

@@ -9,6 +9,7 @@ use super::digest::Digest;
 use super::handle::Image;
 use super::layout::Layout;
 use super::manifest::{Descriptor, Index, Manifest, REF_NAME, resolve};
+use super::platform::Platform;
 use super::reference::Reference;
 use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
@@ -85,6 +86,7 @@ impl Images {
         if images.layout.has_staging()? {
             images.sweep()?;
         }
+        images.layout.sweep_partials()?;
         Ok(images)
     }
 
@@ -152,7 +154,8 @@ impl Images {
         if let Some(resolved) = manifests().get(&top.digest) {
             return Ok(resolved.clone());
         }
-        let (descriptor, _, manifest) = resolve(top, |d| self.layout.document(d))?;
+        let (descriptor, _, manifest) =
+            resolve(top, &Platform::host(), |d| self.layout.document(d))?;
         manifests().insert(top.digest, (descriptor.clone(), manifest.clone()));
         Ok((descriptor, manifest))
     }
@@ -216,8 +219,9 @@ pub(super) fn has_name(entry: &Entry, text: &str) -> bool {
     let Some(name) = &entry.reference else { return false };
     Reference::parse(text).is_ok_and(|wanted| match wanted.digest() {
         None => *name == wanted,
+        // An image that was pulled by its index's digest has that in its name.
         Some(digest) => {
-            entry.digest() == Some(*digest)
+            (entry.digest() == Some(*digest) || name.digest() == Some(digest))
                 && (name.domain(), name.path()) == (wanted.domain(), wanted.path())
         }
     })

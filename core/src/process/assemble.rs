@@ -7,11 +7,14 @@
 //! `SendMount` hands to the library.
 
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::libc;
 
 use super::plan::{Input, Operation, Plan};
 use crate::sys::protocol::MAX_FDS;
+use crate::{Error, Result};
 
 /// As many as fit one message beside the plan and the container's directory.
 pub(crate) const MAX_LAYERS: usize = MAX_FDS - 2;
@@ -35,6 +38,22 @@ pub(crate) fn overlay(layers: usize) -> Plan {
     plan.push(Operation::Overlay { layers });
     plan.push(Operation::SendMount { path: c"/scratch/m".into() });
     plan
+}
+
+/// The mount namespace of the process that opens it.
+pub(crate) const HOST: &str = "/proc/self/ns/mnt";
+
+/// A plan that copies the mount at `path` of a mount namespace, its one input, for what stands
+/// between a program and the kernel and does not know open_tree, as valgrind 3.19.
+pub(crate) fn copy(path: &Path) -> Result<Plan> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| {
+        Error::invalid_input("mount", path.display().to_string()).cause("it has a NUL byte")
+    })?;
+    let mut plan = Plan::default();
+    let namespace = plan.input(Input::Namespace(HOST.into()));
+    plan.push(Operation::Enter { namespace, path: HOST.into() });
+    plan.push(Operation::SendMount { path });
+    Ok(plan)
 }
 
 fn attach(plan: &mut Plan, input: Input, target: CString) {

@@ -93,6 +93,7 @@ impl Encoder {
             reserved: 0,
             store: 0,
             min: 0,
+            padding: 0,
             args: [0; 6],
         };
         for (i, arg) in args.iter().enumerate() {

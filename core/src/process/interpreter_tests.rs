@@ -133,6 +133,7 @@ fn offsets_outside_of_the_plan_are_refused() {
             reserved: 0,
             store: 0,
             min: 0,
+            padding: 0,
             args: [0; 6],
         };
         change(&mut call);

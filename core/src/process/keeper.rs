@@ -68,8 +68,7 @@ impl Keeper {
         let (control, theirs) = message::pair().map_err(failed)?;
         execute(birth.store, theirs.as_fd(), namespaces)?;
         drop(theirs);
-        let host = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
-            .map_err(failed)?;
+        let host = this_process(&control).map_err(failed)?;
         let mut hello = Hello { magic: MAGIC, version: VERSION, sweep: 0, owner: [0; 52] };
         hello.sweep = birth.sweep.len() as u32;
         hello.owner[..birth.owner.len()].copy_from_slice(birth.owner.as_bytes());
@@ -213,6 +212,21 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
+/// A pidfd of the host, by which the keeper sees its end.
+///
+/// What stands between a program and the kernel may not know pidfd_open, as valgrind 3.19: then it is
+/// the peer of `control`, both of whose ends the host has made (Linux 6.5).
+fn this_process(control: &OwnedFd) -> Result<OwnedFd, Errno> {
+    match rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()) {
+        Err(Errno::NOSYS) => peer(control).ok_or(Errno::NOSYS),
+        result => result,
+    }
+}
+
+fn peer(socket: &OwnedFd) -> Option<OwnedFd> {
+    nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerPidfd).ok()
+}
+
 fn execute(store: &Path, control: BorrowedFd<'_>, namespaces: libc::c_int) -> Result<()> {
     let (program, origin) = program::open(store)?;
     let born = birth::birth(program.as_fd(), control, c"skep-keeper", namespaces);
@@ -246,4 +260,23 @@ fn memory_file(bytes: &[u8]) -> Result<OwnedFd, Errno> {
     }
     rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn the_peer_of_the_control_socket_is_this_process() {
+        let (control, _theirs) = message::pair().unwrap();
+        let Some(pidfd) = peer(&control) else {
+            println!("skipped: this kernel has no SO_PEERPIDFD");
+            return;
+        };
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
+        let pid = format!("Pid:\t{}", std::process::id());
+        assert!(info.unwrap().lines().any(|line| line == pid));
+    }
 }

@@ -30,9 +30,9 @@ pub(crate) struct Writable<'a> {
 #[derive(Debug)]
 pub(crate) enum Mounted {
     Yes(OwnedFd),
-    /// This kernel takes no more than a few layers here (before Linux 6.7): the keeper has to
-    /// mount it.
-    TooMany,
+    /// The keeper has to mount it: this kernel takes no more than a few layers here (before Linux
+    /// 6.7), or what stands between this program and the kernel does not know fsopen (valgrind 3.19).
+    NotHere,
 }
 
 /// As many names of layers as fit 255 bytes.
@@ -63,11 +63,12 @@ pub(crate) fn mount(layers: &[PathBuf], writable: Writable<'_>) -> Result<Mounte
         match each_layer(layers, writable) {
             // Older kernels take the option and refuse it only at the end.
             Err(Errno::INVAL) => {}
+            Err(Errno::NOSYS) => return Ok(Mounted::NotHere),
             result => return result.map(Mounted::Yes).map_err(explained),
         }
     }
     if layers.len() > MAX_JOINED {
-        return Ok(Mounted::TooMany);
+        return Ok(Mounted::NotHere);
     }
     let mount = joined_layers(layers, writable).map_err(explained)?;
     NO_LOWERDIR_PLUS.store(true, Ordering::Relaxed);

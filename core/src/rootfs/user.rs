@@ -3,10 +3,11 @@
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::spec::config::User;
+use crate::sys::path::open_in_root;
 use crate::{Error, ErrorKind, Result};
 
 /// More than any real file; beyond this an image is hostile.
@@ -122,9 +123,8 @@ fn no_such(what: &str, name: &str, file: &str) -> Error {
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String> {
     let failed =
         |error: std::io::Error| Error::os("read", format!("/{path} of the container"), error);
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match open_in_root(root, path, flags) {
         Ok(fd) => std::fs::File::from(fd),
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         Err(errno) => return Err(failed(errno.into())),

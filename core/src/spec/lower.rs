@@ -101,7 +101,13 @@ fn command(config: &ContainerConfig, image: &ImageDefaults) -> Result<Vec<String
             .cause("neither the image nor the caller names one")
             .fix("give args"));
     }
-    Ok(command)
+    // Here, before one of them is looked for in the PATH: under the name that the caller gave it.
+    match command.iter().find(|argument| argument.contains('\0')) {
+        Some(argument) => Err(Error::invalid_input("use argument", format!("{argument:?}"))
+            .cause("it contains a NUL byte")
+            .fix("leave that out")),
+        None => Ok(command),
+    }
 }
 
 fn environment(

@@ -3,7 +3,7 @@
 //! The kernel does the confining (openat2(2)), because checking a path and then opening it is a
 //! race, and because a symlink in the middle of a path cannot be seen by looking at its text.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const MAX_OPEN_LEVELS: usize = 64;
 
 /// openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS: `path` may neither climb out of `dir`
 /// nor be absolute (EXDEV), nor go through a symlink or name one (ELOOP, or ENOTDIR where a
-/// directory is asked for).
+/// directory is asked for; O_PATH opens the symlink itself).
 pub(crate) fn open_beneath(dir: BorrowedFd<'_>, path: impl Arg, flags: OFlags) -> Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -25,8 +25,51 @@ pub(crate) fn open_beneath(dir: BorrowedFd<'_>, path: impl Arg, flags: OFlags) -
             // EAGAIN: a rename elsewhere on the system made the walk's result uncertain.
             match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::NOSYS) => return open_by_steps(dir, path, flags),
                 result => return result,
             }
+        }
+    })
+}
+
+/// [`open_beneath`] for what stands between a program and the kernel and does not know openat2, as
+/// valgrind 3.19: name by name, none of which may be a symlink. Stricter about "..", which it never
+/// goes through.
+fn open_by_steps(dir: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    let path = path.to_bytes();
+    if path.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    let mut names: Vec<&[u8]> = names.collect();
+    if path[0] == b'/' || names.contains(&&b".."[..]) {
+        return Err(Errno::XDEV);
+    }
+    let last = names.pop().unwrap_or(b".");
+    let mut above: Option<OwnedFd> = None;
+    for name in names {
+        let at = above.as_ref().map_or(dir, AsFd::as_fd);
+        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        above = Some(rustix::fs::openat(at, name, step, Mode::empty())?);
+    }
+    let at = above.as_ref().map_or(dir, AsFd::as_fd);
+    let slash = if path.ends_with(b"/") { OFlags::DIRECTORY } else { OFlags::empty() };
+    rustix::fs::openat(at, last, flags | slash, Mode::empty())
+}
+
+/// openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: symlinks and ".." are followed as if
+/// `root` were the root directory. Without that system call, there may be no symlinks.
+pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: impl Arg, flags: OFlags) -> Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    path.into_with_c_str(|path| {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::NOSYS) => {
+                let start = path.to_bytes().iter().take_while(|byte| **byte == b'/').count();
+                let below = CString::new(&path.to_bytes()[start..]).map_err(|_| Errno::INVAL)?;
+                open_by_steps(root, &below, flags | OFlags::NOFOLLOW)
+            }
+            result => result,
         }
     })
 }
@@ -112,6 +155,46 @@ mod tests {
         for path in ["../x", "/etc", "out/passwd", "a/../../x"] {
             let error = open_beneath(root.as_fd(), path, OFlags::PATH).unwrap_err();
             assert!(matches!(error, Errno::XDEV | Errno::NOENT | Errno::LOOP), "{path}: {error}");
+        }
+    }
+
+    /// With and without the system call.
+    #[test]
+    fn names_are_found_beneath_step_by_step_too() {
+        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        let root = open(dir.path());
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        std::fs::write(dir.path().join("a/b/file"), "").unwrap();
+        symlink("b", dir.path().join("a/link")).unwrap();
+        symlink("/etc", dir.path().join("a/b/out")).unwrap();
+        let cases = [
+            ("a/b/file", OFlags::RDONLY, Ok(())),
+            ("./a//b/./file", OFlags::PATH, Ok(())),
+            ("a/b/", OFlags::DIRECTORY, Ok(())),
+            (".", OFlags::DIRECTORY, Ok(())),
+            ("", OFlags::PATH, Err(Errno::NOENT)),
+            ("a/none", OFlags::PATH, Err(Errno::NOENT)),
+            ("a/b/file/x", OFlags::PATH, Err(Errno::NOTDIR)),
+            ("a/b/file/", OFlags::PATH, Err(Errno::NOTDIR)),
+            // The link itself.
+            ("a/b/out", OFlags::PATH, Ok(())),
+            ("a/b/out", OFlags::DIRECTORY, Err(Errno::NOTDIR)),
+            ("a/b/out", OFlags::RDONLY, Err(Errno::LOOP)),
+            ("/etc", OFlags::PATH, Err(Errno::XDEV)),
+            ("../x", OFlags::PATH, Err(Errno::XDEV)),
+        ];
+        for (path, flags, expected) in cases {
+            let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let name = CString::new(path).unwrap();
+            assert_eq!(open_beneath(root.as_fd(), path, flags).map(drop), expected, "{path}");
+            assert_eq!(open_by_steps(root.as_fd(), &name, flags).map(drop), expected, "{path}");
+        }
+        // A symlink on the way: both refuse it, in words of their own.
+        for path in ["a/link/file", "a/b/out/passwd"] {
+            let name = CString::new(path).unwrap();
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+            assert_eq!(open_beneath(root.as_fd(), path, flags).unwrap_err(), Errno::LOOP);
+            assert_eq!(open_by_steps(root.as_fd(), &name, flags).unwrap_err(), Errno::NOTDIR);
         }
     }
 

@@ -7,8 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
-use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, OFlags};
 use rustix::io::Errno;
+
+use crate::sys::path::open_in_root;
 
 const OPTION: &str = "tmpcopyup";
 
@@ -32,9 +34,7 @@ fn asks(mount: &Mount) -> bool {
 
 /// Whether there is nothing at `path` of the container.
 fn is_empty(root: BorrowedFd<'_>, path: &Path) -> Result<bool, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let directory = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+    let directory = match open_in_root(root, path, OFlags::RDONLY | OFlags::DIRECTORY) {
         Err(Errno::NOENT) => return Ok(true),
         directory => directory?,
     };

@@ -32,10 +32,11 @@ trait Source {
 
 /// An image whose blobs are staged.
 pub(super) struct Candidate {
-    manifest: Descriptor,
-    config: Descriptor,
-    blobs: Vec<StagedBlob>,
-    references: Vec<Reference>,
+    pub(super) manifest: Descriptor,
+    pub(super) config: Descriptor,
+    /// Where each is now; its place in the store, if it is there already.
+    pub(super) blobs: Vec<StagedBlob>,
+    pub(super) references: Vec<Reference>,
 }
 
 impl Candidate {
@@ -134,6 +135,9 @@ impl Images {
     }
 
     /// Puts staged images into the store. The store is as before if that fails.
+    ///
+    /// # Errors
+    /// `NotFound` if a blob that was in the store is not there any more.
     pub(super) fn publish(
         &self,
         staging: &Staging<'_>,
@@ -157,7 +161,14 @@ impl Images {
 
     /// Gives staged blobs their names, and notes those that were not there.
     fn place(&self, candidates: &[Candidate], placed: &mut Vec<Digest>) -> Result<()> {
-        for blob in candidates.iter().flat_map(|candidate| &candidate.blobs) {
+        let blobs = || candidates.iter().flat_map(|candidate| &candidate.blobs);
+        for blob in blobs().filter(|blob| !blob.path.exists()) {
+            if !self.layout.has_blob(&blob.digest) {
+                return Err(Error::new(ErrorKind::NotFound, "store blob", blob.digest.to_string())
+                    .cause("it was removed in the meantime"));
+            }
+        }
+        for blob in blobs() {
             let place = self.layout.blob_path(&blob.digest);
             // One that is there is replaced all the same: it may be damaged.
             let known = place.exists();

@@ -13,9 +13,8 @@ use rustix::io::Errno;
 use super::{Candidate, Source, document, missing, read_staged};
 use crate::image::config::ImageConfig;
 use crate::image::layout::{StagedBlob, Staging, check_blob};
-use crate::image::manifest::{
-    Descriptor, Index, Platform, REF_NAME, choose_for_host, is_index, is_manifest, resolve,
-};
+use crate::image::manifest::{Descriptor, Index, REF_NAME, is_index, is_manifest, resolve};
+use crate::image::platform::{Platform, choose};
 use crate::image::store::reference_of;
 use crate::sys::path::open_beneath;
 use crate::{Error, ErrorKind, Result};
@@ -51,13 +50,14 @@ fn chosen(index: &Index) -> Vec<&Descriptor> {
             None => {}
         }
     }
-    let named = names.values().filter_map(|group| choose_for_host(group.iter().copied()));
+    let host = Platform::host();
+    let named = names.values().filter_map(|group| choose(&host, group.iter().copied()));
     named.chain(chosen).collect()
 }
 
 fn candidate(source: &mut impl Source, top: &Descriptor) -> Result<Candidate> {
     let mut blobs = Vec::new();
-    let (descriptor, _, manifest) = resolve(top, |descriptor| {
+    let (descriptor, _, manifest) = resolve(top, &Platform::host(), |descriptor| {
         let staged = blob(source, descriptor)?;
         let bytes = read_staged(&staged, &descriptor.digest.to_string())?;
         // Indexes on the way are not kept: the image is one platform's.

@@ -75,7 +75,7 @@ fn on(descriptor: &Value, os: &str, architecture: &str) -> Value {
 }
 
 fn host() -> &'static str {
-    crate::image::manifest::host_architecture()
+    crate::image::platform::host_architecture()
 }
 
 fn with(descriptor: &Value, key: &str, value: Value) -> Value {

@@ -1,0 +1,53 @@
+//! The engine: opens a store, and makes everything else.
+
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+
+use skep::Engine;
+
+use crate::argument::Text;
+use crate::error::skep_error;
+use crate::panic::{self, call};
+
+/// A container engine inside your program, on a store of images.
+///
+/// Any number of threads may use it at once. It starts no thread. Its first container starts a small
+/// process, the keeper, which holds all of them and ends with the last object that was made from the
+/// engine, or with your program, however that ends.
+#[derive(Debug)]
+pub struct skep_engine {
+    pub(crate) engine: Engine,
+}
+
+/// Opens an engine on the store at `path`, which is made if it is not there; NULL is
+/// "/var/lib/skep". What crashed programs have left in the store is removed.
+///
+/// Several programs may use one store, and one program several engines.
+///
+/// Errors: SKEP_INVALID_DATA for a directory that holds something else, or a store of another
+/// version; SKEP_UNSUPPORTED on a network file system; SKEP_PERMISSION_DENIED without the rights.
+#[unsafe(no_mangle)]
+pub extern "C" fn skep_engine_open(
+    path: Text<'_>,
+    engine: Option<&mut MaybeUninit<Box<skep_engine>>>,
+    error: Option<&mut MaybeUninit<Box<skep_error>>>,
+) -> c_int {
+    call("skep_engine_open", error, |call| {
+        let slot = call.given(engine, "engine")?;
+        let engine = match path.is_null() {
+            true => Engine::open_default()?,
+            false => Engine::open(path.path(call, "path")?)?,
+        };
+        slot.write(Box::new(skep_engine { engine }));
+        Ok(())
+    })
+}
+
+/// Frees an engine. NULL is fine.
+///
+/// Images, commands and containers that were made from it go on, and keep what they need of it:
+/// no order of freeing is wrong.
+#[unsafe(no_mangle)]
+pub extern "C" fn skep_engine_free(engine: Option<Box<skep_engine>>) {
+    panic::free(engine);
+}

@@ -1,0 +1,306 @@
+/* Wrong arguments of every function: an error with its words, and never a crash. */
+#include "tests.h"
+
+#define REFUSED(function, cause, ...) \
+    FAILS(function(__VA_ARGS__, &error), SKEP_INVALID_INPUT, "cannot call " #function ": " cause)
+
+#define IS_NULL(function, argument, ...) \
+    REFUSED(function, "its argument " #argument " is NULL", __VA_ARGS__)
+
+#define NOT_UTF8(function, argument, ...) \
+    REFUSED(function, "its argument " #argument " is not UTF-8", __VA_ARGS__)
+
+/* An option's error comes back from every start. */
+#define OPTION(text, function, ...)                                               \
+    do {                                                                          \
+        struct skep_command *command = host_command();                            \
+        struct skep_output *output;                                               \
+        struct skep_child *child;                                                 \
+        struct skep_collector *collector;                                         \
+        CHECK_NUMBER(function(command, __VA_ARGS__), SKEP_INVALID_INPUT);         \
+        skep_command_set_hostname(command, NULL);                                 \
+        FAILS(skep_command_run(command, &output, &error), SKEP_INVALID_INPUT, text);        \
+        FAILS(skep_command_spawn(command, &child, &error), SKEP_INVALID_INPUT, text);       \
+        FAILS(skep_command_collect(command, &collector, &error), SKEP_INVALID_INPUT, text); \
+        skep_command_free(command);                                               \
+        CHECK_NUMBER(function(NULL, __VA_ARGS__), SKEP_INVALID_INPUT);            \
+    } while (0)
+
+#define OPTION_CALL(function, cause, ...) \
+    OPTION("cannot call " #function ": " cause, function, __VA_ARGS__)
+
+#define OPTION_NULL(function, argument, ...) \
+    OPTION_CALL(function, "its argument " #argument " is NULL", __VA_ARGS__)
+
+/* A value that core refuses, at the start. */
+#define VALUE(text, function, ...)                                        \
+    do {                                                                  \
+        struct skep_command *command = host_command();                    \
+        struct skep_output *output;                                       \
+        CHECK_NUMBER(function(command, __VA_ARGS__), SKEP_OK);            \
+        FAILS(skep_command_run(command, &output, &error), SKEP_INVALID_INPUT, text); \
+        skep_command_free(command);                                       \
+        CHECK_NUMBER(function(NULL, __VA_ARGS__), SKEP_INVALID_INPUT);    \
+    } while (0)
+
+static const char bad[] = "\xff";
+
+static struct skep_command *host_command(void) {
+    struct skep_command *command;
+    OK(skep_command_new_host(engine, &command, &error));
+    skep_command_add_arg(command, "true");
+    return command;
+}
+
+static void of_the_engine(void) {
+    struct skep_engine *other;
+    IS_NULL(skep_engine_open, engine, "/tmp", NULL);
+    CHECK_NUMBER(skep_engine_open("/proc/none", &other, NULL), SKEP_NOT_FOUND);
+    skep_engine_free(NULL);
+}
+
+static void of_images(void) {
+    struct skep_image *found;
+    struct skep_image_list *list;
+    IS_NULL(skep_engine_load_image, engine, NULL, "x", &found);
+    IS_NULL(skep_engine_load_image, path, engine, NULL, &found);
+    IS_NULL(skep_engine_load_image, image, engine, "x", NULL);
+    IS_NULL(skep_engine_load_images, engine, NULL, "x", &list);
+    IS_NULL(skep_engine_load_images, path, engine, NULL, &list);
+    IS_NULL(skep_engine_load_images, list, engine, "x", NULL);
+    IS_NULL(skep_engine_import_image, engine, NULL, "x", NULL, &found);
+    IS_NULL(skep_engine_import_image, tar, engine, NULL, NULL, &found);
+    IS_NULL(skep_engine_import_image, image, engine, "x", NULL, NULL);
+    NOT_UTF8(skep_engine_import_image, reference, engine, "x", bad, &found);
+    IS_NULL(skep_engine_find_image, engine, NULL, "x", &found);
+    IS_NULL(skep_engine_find_image, name, engine, NULL, &found);
+    IS_NULL(skep_engine_find_image, image, engine, "x", NULL);
+    NOT_UTF8(skep_engine_find_image, name, engine, bad, &found);
+    IS_NULL(skep_engine_list_images, engine, NULL, &list);
+    IS_NULL(skep_engine_list_images, list, engine, NULL);
+    IS_NULL(skep_engine_tag_image, engine, NULL, "x", "y");
+    IS_NULL(skep_engine_tag_image, name, engine, NULL, "y");
+    IS_NULL(skep_engine_tag_image, reference, engine, "x", NULL);
+    NOT_UTF8(skep_engine_tag_image, name, engine, bad, "y");
+    NOT_UTF8(skep_engine_tag_image, reference, engine, "x", bad);
+    IS_NULL(skep_engine_remove_image, engine, NULL, "x");
+    IS_NULL(skep_engine_remove_image, name, engine, NULL);
+    NOT_UTF8(skep_engine_remove_image, name, engine, bad);
+    /* A path may be any bytes. */
+    CHECK_NUMBER(skep_engine_load_image(engine, bad, &found, NULL), SKEP_NOT_FOUND);
+}
+
+static void of_what_returns_a_value(void) {
+    CHECK(skep_image_id(NULL) == NULL);
+    CHECK(skep_image_digest(NULL) == NULL);
+    CHECK(skep_image_reference(NULL, 0) == NULL);
+    CHECK(skep_image_created(NULL) == NULL);
+    CHECK_NUMBER(skep_image_size(NULL), 0);
+    CHECK(skep_image_inspect(NULL) == NULL);
+    skep_image_free(NULL);
+    CHECK_NUMBER(skep_image_list_length(NULL), 0);
+    CHECK(skep_image_list_at(NULL, 0) == NULL);
+    skep_image_list_free(NULL);
+    CHECK_NUMBER(skep_error_code(NULL), SKEP_OK);
+    CHECK_TEXT(skep_error_name(NULL), "");
+    CHECK_TEXT(skep_error_message(NULL), "");
+    CHECK_TEXT(skep_error_operation(NULL), "");
+    CHECK_TEXT(skep_error_subject(NULL), "");
+    CHECK_NUMBER(skep_error_errno(NULL), 0);
+    skep_error_free(NULL);
+    CHECK(skep_output_status(NULL) == NULL);
+    CHECK_NUMBER(skep_output_stdout(NULL).length, 0);
+    CHECK_TEXT(skep_output_stdout(NULL).data, "");
+    CHECK_TEXT(skep_output_stderr(NULL).data, "");
+    skep_output_free(NULL);
+    CHECK(!skep_exit_status_success(NULL));
+    char text[4] = "old";
+    CHECK_NUMBER(skep_exit_status_text(NULL, text, sizeof text), 0);
+    CHECK_TEXT(text, "");
+}
+
+static void of_commands(void) {
+    struct skep_command *command;
+    struct skep_output *output;
+    struct skep_child *child;
+    struct skep_collector *collector;
+    IS_NULL(skep_command_new, engine, NULL, image, &command);
+    IS_NULL(skep_command_new, image, engine, NULL, &command);
+    IS_NULL(skep_command_new, command, engine, image, NULL);
+    IS_NULL(skep_command_new_directory, engine, NULL, "/", &command);
+    IS_NULL(skep_command_new_directory, path, engine, NULL, &command);
+    IS_NULL(skep_command_new_directory, command, engine, "/", NULL);
+    IS_NULL(skep_command_new_host, engine, NULL, &command);
+    IS_NULL(skep_command_new_host, command, engine, NULL);
+    command = host_command();
+    IS_NULL(skep_command_run, command, NULL, &output);
+    IS_NULL(skep_command_run, output, command, NULL);
+    IS_NULL(skep_command_spawn, command, NULL, &child);
+    IS_NULL(skep_command_spawn, child, command, NULL);
+    IS_NULL(skep_command_collect, command, NULL, &collector);
+    IS_NULL(skep_command_collect, collector, command, NULL);
+    skep_command_free(command);
+    skep_command_free(NULL);
+}
+
+static void of_options_that_are_text(void) {
+    const char *with_bad[] = {"good", bad, NULL};
+    OPTION_NULL(skep_command_add_arg, arg, NULL);
+    OPTION_CALL(skep_command_add_arg, "its argument arg is not UTF-8", bad);
+    OPTION_NULL(skep_command_add_args, args, NULL);
+    OPTION_CALL(skep_command_add_args, "its argument args is not UTF-8", with_bad);
+    OPTION_NULL(skep_command_set_entrypoint, args, NULL);
+    OPTION_CALL(skep_command_set_entrypoint, "its argument args is not UTF-8", with_bad);
+    OPTION_NULL(skep_command_set_env, name, NULL, "value");
+    OPTION_NULL(skep_command_set_env, value, "name", NULL);
+    OPTION_CALL(skep_command_set_env, "its argument name is not UTF-8", bad, "value");
+    OPTION_CALL(skep_command_set_env, "its argument value is not UTF-8", "name", bad);
+    OPTION_NULL(skep_command_set_working_dir, path, NULL);
+    OPTION_CALL(skep_command_set_working_dir, "its argument path is not UTF-8", bad);
+    OPTION_NULL(skep_command_set_user, user, NULL);
+    OPTION_CALL(skep_command_set_user, "its argument user is not UTF-8", bad);
+    OPTION_NULL(skep_command_set_hostname, name, NULL);
+    OPTION_CALL(skep_command_set_hostname, "its argument name is not UTF-8", bad);
+    OPTION_NULL(skep_command_add_bind, source, NULL, "/data", false);
+    OPTION_NULL(skep_command_add_bind, destination, "/data", NULL, false);
+    OPTION_NULL(skep_command_add_tmpfs, destination, NULL, 0, false);
+    OPTION_NULL(skep_command_set_rlimit, resource, NULL, 1, 1);
+    OPTION("cannot limit resource \"files\": there is no limit of that name; "
+           "give one of getrlimit(2), such as nofile or core",
+           skep_command_set_rlimit, "files", 1, 1);
+}
+
+static void of_options_that_are_numbers(void) {
+    VALUE("cannot limit memory to 1m: the minimum is 4m; ask for more, or for no limit",
+          skep_command_set_memory, 1 << 20);
+    OPTION("cannot read the size \"-2\": it is not a number of bytes below 2^63; "
+           "write for example 512k, 256m or 1.5g",
+           skep_command_set_memory_swap, -2);
+    VALUE("cannot limit swap: memory is not limited; limit memory too",
+          skep_command_set_memory_swap, 32 << 20);
+    VALUE("cannot limit cpus to -1: it must be a number from 0.01 to 8192", skep_command_set_cpus,
+          -1.0);
+    VALUE("cannot limit processes to 0: the command is one itself; give at least 1, or no limit",
+          skep_command_set_pids, 0);
+    OPTION("cannot limit processes to -1: the command is one itself; give at least 1, or no limit",
+           skep_command_set_pids, -1);
+    OPTION_CALL(skep_command_set_timeout_ms, "its argument timeout_ms is negative", -1);
+    OPTION_NULL(skep_command_set_input, bytes, NULL, 1);
+    OPTION_CALL(skep_command_set_input, "its argument length is above SSIZE_MAX", bad, SIZE_MAX);
+    OPTION_CALL(skep_command_set_stdin, "its argument stdio is 3, no skep_stdio", 3);
+    OPTION_CALL(skep_command_set_stdout, "its argument stdio is -1, no skep_stdio", -1);
+    OPTION_CALL(skep_command_set_stderr, "its argument stdio is 99, no skep_stdio", 99);
+    OPTION_CALL(skep_command_set_stdin_fd, "its argument fd is negative", -1);
+    OPTION_CALL(skep_command_set_stdout_fd, "its argument fd is negative", -2);
+    OPTION_CALL(skep_command_set_stderr_fd,
+                "its argument fd cannot be duplicated: Bad file descriptor (os error 9)", 1000000);
+    CHECK_NUMBER(skep_command_set_read_only(NULL, true), SKEP_INVALID_INPUT);
+    CHECK_NUMBER(skep_command_set_allow_new_privileges(NULL, true), SKEP_INVALID_INPUT);
+}
+
+/* The largest numbers are no limit at all. */
+static void of_options_at_their_ends(void) {
+    struct skep_command *command = host_command();
+    struct skep_output *output;
+    OK(skep_command_set_pids(command, INT64_MAX));
+    OK(skep_command_set_timeout_ms(command, INT64_MAX));
+    OK(skep_command_set_memory_swap(command, 0));
+    OK(skep_command_set_input(command, NULL, 0));
+    OK(skep_command_run(command, &output, &error));
+    CHECK(skep_exit_status_success(skep_output_status(output)));
+    skep_output_free(output);
+    skep_command_free(command);
+}
+
+static void of_bytes(void) {
+    uint64_t bytes = 7;
+    IS_NULL(skep_bytes_parse, text, NULL, &bytes);
+    IS_NULL(skep_bytes_parse, bytes, "1m", NULL);
+    NOT_UTF8(skep_bytes_parse, text, bad, &bytes);
+    FAILS(skep_bytes_parse("much", &bytes, &error), SKEP_INVALID_INPUT,
+          "cannot read the size \"much\": it is not a number of bytes below 2^63; "
+          "write for example 512k, 256m or 1.5g");
+    CHECK_NUMBER(bytes, 7);
+}
+
+static void of_children(void) {
+    struct skep_command *command = host_command();
+    struct skep_child *child;
+    struct skep_exit_status status;
+    struct skep_usage usage;
+    int fd;
+    OK(skep_command_spawn(command, &child, &error));
+    skep_command_free(command);
+    IS_NULL(skep_child_wait, child, NULL, &status);
+    IS_NULL(skep_child_wait, status, child, NULL);
+    IS_NULL(skep_child_wait_timeout_ms, child, NULL, 0, &status);
+    IS_NULL(skep_child_wait_timeout_ms, status, child, 0, NULL);
+    REFUSED(skep_child_wait_timeout_ms, "its argument timeout_ms is negative", child, -1, &status);
+    IS_NULL(skep_child_try_wait, child, NULL, &status);
+    IS_NULL(skep_child_try_wait, status, child, NULL);
+    FAILS(skep_child_signal(child, 0, &error), SKEP_INVALID_INPUT,
+          "cannot send signal 0; give a number from 1 to 64");
+    IS_NULL(skep_child_signal, child, NULL, 15);
+    FAILS(skep_child_kill(NULL, &error), SKEP_INVALID_INPUT,
+          "cannot call skep_child_kill: its argument child is NULL");
+    IS_NULL(skep_child_stop, child, NULL, 0, &status);
+    IS_NULL(skep_child_stop, status, child, 0, NULL);
+    REFUSED(skep_child_stop, "its argument grace_ms is negative", child, -1, &status);
+    IS_NULL(skep_child_usage, child, NULL, &usage);
+    IS_NULL(skep_child_usage, usage, child, NULL);
+    IS_NULL(skep_child_exit_fd, child, NULL, &fd);
+    IS_NULL(skep_child_exit_fd, fd, child, NULL);
+    IS_NULL(skep_child_write_stdin, child, NULL, "x", 1, NULL);
+    IS_NULL(skep_child_write_stdin, bytes, child, NULL, 1, NULL);
+    CHECK(skep_child_id(NULL) == NULL);
+    CHECK_NUMBER(skep_child_stop_signal(NULL), 0);
+    CHECK_NUMBER(skep_child_stdin_fd(NULL), -1);
+    CHECK_NUMBER(skep_child_stdout_fd(NULL), -1);
+    CHECK_NUMBER(skep_child_stderr_fd(NULL), -1);
+    CHECK_NUMBER(skep_child_take_stdin(NULL), -1);
+    CHECK_NUMBER(skep_child_take_stdout(NULL), -1);
+    CHECK_NUMBER(skep_child_take_stderr(NULL), -1);
+    skep_child_close_stdin(NULL);
+    skep_child_free(child);
+    skep_child_free(NULL);
+}
+
+static void of_collectors(void) {
+    struct skep_command *command = host_command();
+    struct skep_collector *collector;
+    struct skep_output *output;
+    struct skep_usage usage;
+    OK(skep_command_collect(command, &collector, &error));
+    skep_command_free(command);
+    IS_NULL(skep_collector_advance, collector, NULL, &output);
+    IS_NULL(skep_collector_advance, output, collector, NULL);
+    IS_NULL(skep_collector_wait, collector, NULL, &output);
+    IS_NULL(skep_collector_wait, output, collector, NULL);
+    IS_NULL(skep_collector_signal, collector, NULL, 15);
+    FAILS(skep_collector_signal(collector, 65, &error), SKEP_INVALID_INPUT,
+          "cannot send signal 65; give a number from 1 to 64");
+    FAILS(skep_collector_kill(NULL, &error), SKEP_INVALID_INPUT,
+          "cannot call skep_collector_kill: its argument collector is NULL");
+    IS_NULL(skep_collector_usage, collector, NULL, &usage);
+    IS_NULL(skep_collector_usage, usage, collector, NULL);
+    CHECK(skep_collector_id(NULL) == NULL);
+    CHECK_NUMBER(skep_collector_fd(NULL), -1);
+    skep_collector_free(collector);
+    skep_collector_free(NULL);
+}
+
+int main(void) {
+    static const struct test tests[] = {
+        TEST(of_the_engine),
+        TEST(of_images),
+        TEST(of_what_returns_a_value),
+        TEST(of_commands),
+        TEST(of_options_that_are_text),
+        TEST(of_options_that_are_numbers),
+        TEST(of_options_at_their_ends),
+        TEST(of_bytes),
+        TEST(of_children),
+        TEST(of_collectors),
+    };
+    return RUN_TESTS(tests);
+}

@@ -1,0 +1,670 @@
+/*
+ * Carries out tests/behaviours:
+ *
+ *     SKEP_TEST_ROOTFS=root.tar behaviours FILE.json...
+ *
+ * The format is described in tests/behaviours/README.md. A key that is not known is a failure.
+ */
+#include "check.h"
+
+#include <cjson/cJSON.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#define IMAGE "localhost/skep-behaviours:1"
+
+static struct skep_engine *engine;
+
+/* One passage through the steps of a case. */
+struct run {
+    char directory[300];
+    char number[16];
+    struct skep_child *child;
+    /* What the last step came to; either is NULL. */
+    struct skep_error *error;
+    struct skep_output *output;
+    char failure[8192];
+};
+
+/* Notes why a case fails, the first time; false. */
+__attribute__((format(printf, 2, 3))) static bool fail(struct run *run, const char *format, ...) {
+    if (!run->failure[0]) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(run->failure, sizeof run->failure, format, args);
+        va_end(args);
+    }
+    return false;
+}
+
+/* Text */
+
+static char *replace_one(char *text, const char *what, const char *by) {
+    char *at;
+    while ((at = strstr(text, what))) {
+        size_t before = (size_t)(at - text);
+        char *made;
+        if (asprintf(&made, "%.*s%s%s", (int)before, text, by, at + strlen(what)) < 0) abort();
+        free(text);
+        text = made;
+    }
+    return text;
+}
+
+static char *replaced_text(const struct run *run, const char *text) {
+    char id[13] = "";
+    if (run->child) snprintf(id, sizeof id, "%s", skep_child_id(run->child));
+    char *made = strdup(text);
+    made = replace_one(made, "${DIR}", run->directory);
+    made = replace_one(made, "${ROOTFS}", getenv("SKEP_TEST_ROOTFS"));
+    made = replace_one(made, "${IMAGE}", IMAGE);
+    made = replace_one(made, "${ID}", id);
+    return replace_one(made, "${N}", run->number);
+}
+
+/* Replaces the placeholders in all strings of `json`. */
+static void replace(const struct run *run, cJSON *json) {
+    if (cJSON_IsString(json)) {
+        char *text = replaced_text(run, json->valuestring);
+        cJSON_free(json->valuestring);
+        json->valuestring = text;
+    }
+    for (cJSON *item = json->child; item; item = item->next) replace(run, item);
+}
+
+/* The pattern 0, 1, ... 250, 0, ... */
+static unsigned char *pattern(size_t length) {
+    unsigned char *bytes = malloc(length ? length : 1);
+    for (size_t i = 0; i < length; i++) bytes[i] = (unsigned char)(i % 251);
+    return bytes;
+}
+
+static bool is(const cJSON *json, const char *name) { return strcmp(json->string, name) == 0; }
+
+/* Options */
+
+static void set_args(struct skep_command *command, const cJSON *list,
+                     int (*set)(struct skep_command *, const char *const *)) {
+    const char **args = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *args);
+    const cJSON *item;
+    int count = 0;
+    cJSON_ArrayForEach(item, list) args[count++] = item->valuestring;
+    set(command, args);
+    free(args);
+}
+
+static bool add_mount(struct run *run, struct skep_command *command, const cJSON *mount) {
+    const cJSON *bind = cJSON_GetObjectItem(mount, "bind"), *to = cJSON_GetObjectItem(mount, "to");
+    const cJSON *tmpfs = cJSON_GetObjectItem(mount, "tmpfs"), *key;
+    const cJSON *size = cJSON_GetObjectItem(mount, "size");
+    bool read_only = cJSON_IsTrue(cJSON_GetObjectItem(mount, "read_only"));
+    cJSON_ArrayForEach(key, mount) {
+        if (!is(key, "bind") && !is(key, "to") && !is(key, "tmpfs") && !is(key, "size") &&
+            !is(key, "read_only"))
+            return fail(run, "a mount has no %s", key->string);
+    }
+    if (bind && to && !tmpfs && !size) {
+        skep_command_add_bind(command, bind->valuestring, to->valuestring, read_only);
+    } else if (tmpfs && !bind && !to) {
+        uint64_t bytes = size ? (uint64_t)size->valuedouble : 0;
+        skep_command_add_tmpfs(command, tmpfs->valuestring, bytes, read_only);
+    } else {
+        return fail(run, "a mount is a bind or a tmpfs");
+    }
+    return true;
+}
+
+/* Sets one option. False if the case is wrong, or with an error of skep's. */
+static bool set_option(struct run *run, struct skep_command *command, const cJSON *option) {
+    const cJSON *item;
+    const char *text = option->valuestring;
+    double number = option->valuedouble;
+    uint64_t bytes = (uint64_t)number;
+    if (is(option, "image")) {
+    } else if (is(option, "args")) {
+        set_args(command, option, skep_command_add_args);
+    } else if (is(option, "entrypoint")) {
+        set_args(command, option, skep_command_set_entrypoint);
+    } else if (is(option, "env")) {
+        cJSON_ArrayForEach(item, option)
+            skep_command_set_env(command, item->string, item->valuestring);
+    } else if (is(option, "working_dir")) {
+        skep_command_set_working_dir(command, text);
+    } else if (is(option, "user")) {
+        skep_command_set_user(command, text);
+    } else if (is(option, "hostname")) {
+        skep_command_set_hostname(command, text);
+    } else if (is(option, "mounts")) {
+        cJSON_ArrayForEach(item, option) {
+            if (!add_mount(run, command, item)) return false;
+        }
+    } else if (is(option, "read_only")) {
+        skep_command_set_read_only(command, cJSON_IsTrue(option));
+    } else if (is(option, "allow_new_privileges")) {
+        skep_command_set_allow_new_privileges(command, cJSON_IsTrue(option));
+    } else if (is(option, "rlimits")) {
+        cJSON_ArrayForEach(item, option) {
+            double soft = cJSON_GetArrayItem(item, 0)->valuedouble;
+            double hard = cJSON_GetArrayItem(item, 1)->valuedouble;
+            skep_command_set_rlimit(command, item->string, (uint64_t)soft, (uint64_t)hard);
+        }
+    } else if (is(option, "memory")) {
+        if (text && skep_bytes_parse(text, &bytes, &run->error) != SKEP_OK) return false;
+        skep_command_set_memory(command, bytes);
+    } else if (is(option, "memory_swap")) {
+        if (strcmp(text, "-1") == 0) {
+            skep_command_set_memory_swap(command, -1);
+        } else {
+            if (skep_bytes_parse(text, &bytes, &run->error) != SKEP_OK) return false;
+            skep_command_set_memory_swap(command, (int64_t)bytes);
+        }
+    } else if (is(option, "cpus")) {
+        skep_command_set_cpus(command, number);
+    } else if (is(option, "pids")) {
+        skep_command_set_pids(command, (int64_t)number);
+    } else if (is(option, "timeout_ms")) {
+        skep_command_set_timeout_ms(command, (int64_t)number);
+    } else if (is(option, "input")) {
+        skep_command_set_input(command, text, strlen(text));
+    } else if (is(option, "input_pattern")) {
+        unsigned char *input = pattern((size_t)number);
+        skep_command_set_input(command, input, (size_t)number);
+        free(input);
+    } else {
+        return fail(run, "there is no option %s", option->string);
+    }
+    return true;
+}
+
+static struct skep_command *make_command(struct run *run, const cJSON *options) {
+    const cJSON *name = cJSON_GetObjectItem(options, "image"), *option;
+    struct skep_image *image;
+    struct skep_command *command;
+    if (skep_engine_find_image(engine, name ? name->valuestring : IMAGE, &image, &run->error))
+        return NULL;
+    int code = skep_command_new(engine, image, &command, &run->error);
+    skep_image_free(image);
+    if (code != SKEP_OK) return NULL;
+    cJSON_ArrayForEach(option, options) {
+        if (!set_option(run, command, option)) {
+            skep_command_free(command);
+            return NULL;
+        }
+    }
+    return command;
+}
+
+/* Expectations */
+
+static bool same_text(struct run *run, const char *what, const char *found, const char *expected) {
+    if (strcmp(found, expected) == 0) return true;
+    return fail(run, "%s is \"%s\", and not \"%s\"", what, found, expected);
+}
+
+static bool within(struct run *run, const cJSON *bound, uint64_t found) {
+    double limit = bound->valuedouble;
+    bool least = strcmp(bound->string + strlen(bound->string) - 4, "_min") == 0;
+    if (found == SKEP_NOT_COUNTED) return fail(run, "%s: it was not counted", bound->string);
+    if (least ? (double)found < limit : (double)found > limit)
+        return fail(run, "%s is %.0f, and it is %llu", bound->string, limit,
+                    (unsigned long long)found);
+    return true;
+}
+
+static bool check_usage(struct run *run, const struct skep_usage *usage, const cJSON *expect) {
+    const cJSON *key;
+    cJSON_ArrayForEach(key, expect) {
+        uint64_t found;
+        if (is(key, "memory_peak_min") || is(key, "memory_peak_max")) {
+            found = usage->memory_peak;
+        } else if (is(key, "cpu_ms_min") || is(key, "cpu_ms_max")) {
+            found = usage->cpu_total_us;
+            if (found != SKEP_NOT_COUNTED) found /= 1000;
+        } else if (is(key, "oom_kills_min") || is(key, "oom_kills_max")) {
+            found = usage->oom_kills;
+        } else if (is(key, "pids_peak_max")) {
+            found = usage->pids_peak;
+        } else {
+            return fail(run, "there is no usage %s", key->string);
+        }
+        if (!within(run, key, found)) return false;
+    }
+    return true;
+}
+
+static bool check_stream(struct run *run, const cJSON *key, struct skep_slice found) {
+    if (strstr(key->string, "_contains"))
+        return strstr(found.data, key->valuestring) != NULL ||
+               fail(run, "%s: it is \"%s\"", key->string, found.data);
+    if (strstr(key->string, "_pattern")) {
+        size_t length = (size_t)key->valuedouble;
+        unsigned char *bytes = pattern(length);
+        bool same = found.length == length && memcmp(found.data, bytes, length) == 0;
+        free(bytes);
+        return same || fail(run, "%s: it is not; %zu bytes", key->string, found.length);
+    }
+    if (found.length != strlen(found.data)) return fail(run, "%s has NUL bytes", key->string);
+    return same_text(run, key->string, found.data, key->valuestring);
+}
+
+static bool number_or_null(struct run *run, const cJSON *key, int found, int none) {
+    int expected = cJSON_IsNull(key) ? none : (int)key->valuedouble;
+    return found == expected || fail(run, "%s is %d, and not %d", key->string, found, expected);
+}
+
+static bool check_end(struct run *run, const struct skep_exit_status *status, const cJSON *expect) {
+    const cJSON *key;
+    if (status->reason == SKEP_REASON_RUNNING)
+        return cJSON_IsNull(expect) || fail(run, "it still runs");
+    if (cJSON_IsNull(expect)) return fail(run, "it is over");
+    cJSON_ArrayForEach(key, expect) {
+        bool good;
+        if (is(key, "reason")) {
+            char reason[32] = "";
+            switch (status->reason) {
+            case SKEP_REASON_EXITED: snprintf(reason, sizeof reason, "exited:%d", status->code); break;
+            case SKEP_REASON_SIGNALED: snprintf(reason, sizeof reason, "signaled:%d", status->signal); break;
+            case SKEP_REASON_OOM_KILLED: strcpy(reason, "oom_killed"); break;
+            case SKEP_REASON_TIMED_OUT: strcpy(reason, "timed_out"); break;
+            }
+            good = same_text(run, "reason", reason, key->valuestring);
+        } else if (is(key, "code")) {
+            good = number_or_null(run, key, status->code, -1);
+        } else if (is(key, "signal")) {
+            good = number_or_null(run, key, status->signal, 0);
+        } else if (is(key, "success")) {
+            good = skep_exit_status_success(status) == cJSON_IsTrue(key) || fail(run, "success");
+        } else if (is(key, "usage")) {
+            good = check_usage(run, &status->usage, key);
+        } else if (run->output && strncmp(key->string, "stdout", 6) == 0) {
+            good = check_stream(run, key, skep_output_stdout(run->output));
+        } else if (run->output && strncmp(key->string, "stderr", 6) == 0) {
+            good = check_stream(run, key, skep_output_stderr(run->output));
+        } else {
+            return fail(run, "an end has no %s", key->string);
+        }
+        if (!good) return false;
+    }
+    return true;
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Compares `names` with a list, sorted. */
+static bool check_names(struct run *run, const char **names, size_t count, const cJSON *expected) {
+    qsort(names, count, sizeof *names, by_text);
+    if ((int)count != cJSON_GetArraySize(expected))
+        return fail(run, "there are %zu references", count);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = cJSON_GetArrayItem(expected, (int)i)->valuestring;
+        if (!same_text(run, "reference", names[i], name)) return false;
+    }
+    return true;
+}
+
+#define MOST 256
+
+static size_t names_of(const struct skep_image *image, const char **names, size_t count,
+                       const char *prefix) {
+    const char *name;
+    for (size_t i = 0; count < MOST && (name = skep_image_reference(image, i)); i++) {
+        if (strncmp(name, prefix, strlen(prefix)) == 0) names[count++] = name;
+    }
+    return count;
+}
+
+static bool check_image(struct run *run, const struct skep_image *image, const cJSON *expect) {
+    const char *names[MOST];
+    const cJSON *key;
+    bool good = true;
+    cJSON *all = cJSON_Parse(skep_image_inspect(image));
+    const cJSON *config = cJSON_GetObjectItem(all, "config");
+    cJSON_ArrayForEach(key, expect) {
+        if (is(key, "references")) {
+            good = good && check_names(run, names, names_of(image, names, 0, ""), key);
+        } else if (is(key, "os")) {
+            const char *os = cJSON_GetStringValue(cJSON_GetObjectItem(config, "os"));
+            good = good && same_text(run, "os", os ? os : "", key->valuestring);
+        } else if (is(key, "cmd")) {
+            const cJSON *inner = cJSON_GetObjectItem(config, "config");
+            const cJSON *cmd = cJSON_GetObjectItem(inner, "Cmd");
+            bool none = !cmd || cJSON_IsNull(cmd);
+            good = good && ((cJSON_IsNull(key) && none) || cJSON_Compare(cmd, key, true) ||
+                            fail(run, "cmd is another"));
+        } else {
+            good = fail(run, "an image has no %s", key->string);
+        }
+    }
+    cJSON_Delete(all);
+    return good;
+}
+
+static bool check_list(struct run *run, const struct skep_image_list *list, const cJSON *expect) {
+    const char *names[MOST], *prefix = "";
+    const cJSON *key;
+    size_t count = 0;
+    cJSON_ArrayForEach(key, expect) {
+        if (is(key, "prefix")) prefix = key->valuestring;
+        else if (!is(key, "references")) return fail(run, "a list has no %s", key->string);
+    }
+    for (size_t i = 0; i < skep_image_list_length(list); i++)
+        count = names_of(skep_image_list_at(list, i), names, count, prefix);
+    return check_names(run, names, count, cJSON_GetObjectItem(expect, "references"));
+}
+
+static bool check_error(struct run *run, const cJSON *expect) {
+    const char *message = skep_error_message(run->error);
+    const cJSON *key;
+    cJSON_ArrayForEach(key, expect) {
+        if (is(key, "kind")) {
+            if (!same_text(run, "kind", skep_error_name(run->error), key->valuestring)) return false;
+        } else if (is(key, "message")) {
+            if (!same_text(run, "message", message, key->valuestring)) return false;
+        } else if (is(key, "message_starts")) {
+            if (strncmp(message, key->valuestring, strlen(key->valuestring)) != 0)
+                return fail(run, "the message is \"%s\"", message);
+        } else {
+            return fail(run, "an error has no %s", key->string);
+        }
+    }
+    return true;
+}
+
+/* Steps: each is false where the case fails, or with an error of skep's in run->error. */
+
+static bool step_run(struct run *run, const cJSON *value, const cJSON *expect) {
+    struct skep_command *command = make_command(run, value);
+    if (!command) return false;
+    int code = skep_command_run(command, &run->output, &run->error);
+    skep_command_free(command);
+    return code == SKEP_OK && (!expect || check_end(run, skep_output_status(run->output), expect));
+}
+
+static bool step_spawn(struct run *run, const cJSON *value) {
+    struct skep_command *command = make_command(run, value);
+    struct skep_child *child;
+    if (!command) return false;
+    skep_command_set_stdin(command, SKEP_STDIO_PIPED);
+    skep_command_set_stdout(command, SKEP_STDIO_PIPED);
+    skep_command_set_stderr(command, SKEP_STDIO_PIPED);
+    int code = skep_command_spawn(command, &child, &run->error);
+    skep_command_free(command);
+    if (code != SKEP_OK) return false;
+    skep_child_free(run->child);
+    run->child = child;
+    return true;
+}
+
+/* Reads a line, or all there is. */
+static bool step_read(struct run *run, int fd, bool line, const cJSON *value) {
+    char text[65536];
+    size_t length = 0;
+    ssize_t count;
+    while (length + 1 < sizeof text && (count = read(fd, text + length, 1)) > 0) {
+        if (line && text[length] == '\n') break;
+        length++;
+    }
+    text[length] = 0;
+    return same_text(run, line ? "line" : "stream", text, value->valuestring);
+}
+
+static bool step_image(struct run *run, int code, struct skep_image *image, const cJSON *expect) {
+    if (code != SKEP_OK) return false;
+    bool good = !expect || check_image(run, image, expect);
+    skep_image_free(image);
+    return good;
+}
+
+static bool step_list(struct run *run, const cJSON *expect) {
+    struct skep_image_list *list;
+    if (skep_engine_list_images(engine, &list, &run->error) != SKEP_OK) return false;
+    bool good = !expect || check_list(run, list, expect);
+    skep_image_list_free(list);
+    return good;
+}
+
+static const char *field(struct run *run, const cJSON *value, const char *name, int fields) {
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(value, name));
+    if (!text || cJSON_GetArraySize(value) != fields) fail(run, "a field is wrong: %s", name);
+    return text ? text : "";
+}
+
+static bool step_host_write(struct run *run, const cJSON *value) {
+    const char *content = field(run, value, "content", 2);
+    FILE *file = fopen(field(run, value, "path", 2), "we");
+    if (!file) return fail(run, "cannot write: %s", strerror(errno));
+    fputs(content, file);
+    fclose(file);
+    return true;
+}
+
+static bool step_host_read(struct run *run, const cJSON *value, const cJSON *expect) {
+    char text[65536];
+    FILE *file = fopen(value->valuestring, "re");
+    if (!file) return fail(run, "cannot read: %s", strerror(errno));
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    return same_text(run, "content", text, field(run, expect, "content", 1));
+}
+
+static bool step_open(struct run *run, const cJSON *value) {
+    struct skep_engine *other;
+    if (skep_engine_open(value->valuestring, &other, &run->error) != SKEP_OK) return false;
+    skep_engine_free(other);
+    return true;
+}
+
+/* A step that waits for the end. */
+static bool step_wait(struct run *run, const cJSON *verb, const cJSON *expect) {
+    struct skep_exit_status status;
+    int64_t number = (int64_t)verb->valuedouble;
+    int code = is(verb, "wait") ? skep_child_wait(run->child, &status, &run->error)
+               : is(verb, "try_wait") ? skep_child_try_wait(run->child, &status, &run->error)
+               : is(verb, "stop_ms")
+                   ? skep_child_stop(run->child, number, &status, &run->error)
+                   : skep_child_wait_timeout_ms(run->child, number, &status, &run->error);
+    return code == SKEP_OK && (!expect || check_end(run, &status, expect));
+}
+
+static bool step_usage(struct run *run, const cJSON *expect) {
+    struct skep_usage usage;
+    const cJSON *key;
+    if (skep_child_usage(run->child, &usage, &run->error) != SKEP_OK) return false;
+    cJSON_ArrayForEach(key, expect) {
+        if (!is(key, "usage")) return fail(run, "a usage has no %s", key->string);
+        if (!check_usage(run, &usage, key)) return false;
+    }
+    return true;
+}
+
+static bool step_child(struct run *run, const cJSON *verb, const cJSON *expect) {
+    const char *text = verb->valuestring;
+    if (!run->child) return fail(run, "%s, and nothing was spawned", verb->string);
+    if (is(verb, "write"))
+        return !skep_child_write_stdin(run->child, text, strlen(text), NULL, &run->error);
+    if (is(verb, "close_stdin")) {
+        skep_child_close_stdin(run->child);
+        return true;
+    }
+    if (is(verb, "read_line")) return step_read(run, skep_child_stdout_fd(run->child), true, verb);
+    if (is(verb, "read_stdout"))
+        return step_read(run, skep_child_stdout_fd(run->child), false, verb);
+    if (is(verb, "read_stderr"))
+        return step_read(run, skep_child_stderr_fd(run->child), false, verb);
+    if (is(verb, "signal"))
+        return !skep_child_signal(run->child, (int)verb->valuedouble, &run->error);
+    if (is(verb, "kill")) return !skep_child_kill(run->child, &run->error);
+    if (is(verb, "stop_ms") || is(verb, "wait") || is(verb, "wait_timeout_ms") ||
+        is(verb, "try_wait"))
+        return step_wait(run, verb, expect);
+    if (is(verb, "usage")) return step_usage(run, expect);
+    if (is(verb, "drop")) {
+        skep_child_free(run->child);
+        run->child = NULL;
+        return true;
+    }
+    return fail(run, "there is no verb %s", verb->string);
+}
+
+static bool perform(struct run *run, const cJSON *verb, const cJSON *expect) {
+    struct skep_image *image = NULL;
+    const char *text = verb->valuestring;
+    int code;
+    if (is(verb, "run")) return step_run(run, verb, expect);
+    if (is(verb, "spawn")) return step_spawn(run, verb);
+    if (is(verb, "open")) return step_open(run, verb);
+    if (is(verb, "host_write")) return step_host_write(run, verb);
+    if (is(verb, "host_read")) return step_host_read(run, verb, expect);
+    if (is(verb, "image_list")) return step_list(run, expect);
+    if (is(verb, "image_remove")) return !skep_engine_remove_image(engine, text, &run->error);
+    if (is(verb, "image_tag")) {
+        const char *name = field(run, verb, "image", 2);
+        return !skep_engine_tag_image(engine, name, field(run, verb, "as", 2), &run->error);
+    }
+    if (is(verb, "image_import")) {
+        const char *tar = field(run, verb, "tar", 2), *as = field(run, verb, "as", 2);
+        code = skep_engine_import_image(engine, tar, as, &image, &run->error);
+    } else if (is(verb, "image_load")) {
+        code = skep_engine_load_image(engine, text, &image, &run->error);
+    } else if (is(verb, "image_find")) {
+        code = skep_engine_find_image(engine, text, &image, &run->error);
+    } else {
+        return step_child(run, verb, expect);
+    }
+    return step_image(run, code, image, expect);
+}
+
+static bool step(struct run *run, cJSON *step) {
+    const cJSON *verb = NULL, *expect = NULL, *expected = NULL, *key;
+    replace(run, step);
+    cJSON_ArrayForEach(key, step) {
+        if (is(key, "expect")) expect = key;
+        else if (is(key, "error")) expected = key;
+        else if (verb) return fail(run, "two verbs: %s and %s", verb->string, key->string);
+        else verb = key;
+    }
+    if (!verb) return fail(run, "no verb");
+    bool good = perform(run, verb, expect);
+    if (run->error && expected && !run->failure[0]) {
+        good = check_error(run, expected);
+    } else if (run->error) {
+        good = fail(run, "%s", skep_error_message(run->error));
+    } else if (expected) {
+        good = fail(run, "no error");
+    } else if (!good) {
+        good = fail(run, "it failed");
+    }
+    skep_error_free(run->error);
+    skep_output_free(run->output);
+    run->error = NULL;
+    run->output = NULL;
+    return good && !run->failure[0];
+}
+
+/* Carries out a copy of `steps`, for the placeholders are replaced in it. */
+static bool carry_out(const cJSON *steps, size_t number, char *failure, size_t size) {
+    struct run run;
+    cJSON *copy = cJSON_Duplicate(steps, true), *item;
+    int index = 0;
+    bool good = true;
+    memset(&run, 0, sizeof run);
+    snprintf(run.number, sizeof run.number, "%zu", number);
+    snprintf(run.directory, sizeof run.directory, "%s/case-XXXXXX", temporary_directory());
+    if (!mkdtemp(run.directory)) good = fail(&run, "%s: %s", run.directory, strerror(errno));
+    cJSON_ArrayForEach(item, copy) {
+        index++;
+        if (good) good = step(&run, item);
+        if (!good) break;
+    }
+    if (!good) snprintf(failure, size, "number %zu, step %d: %s", number, index, run.failure);
+    skep_child_free(run.child);
+    cJSON_Delete(copy);
+    return good;
+}
+
+/* Many at once: each thread takes the next number. */
+struct many {
+    const cJSON *steps;
+    size_t containers;
+    atomic_size_t next;
+    atomic_int bad;
+    char failure[8300];
+};
+
+static void *work(void *argument) {
+    struct many *many = argument;
+    char failure[8300];
+    size_t number;
+    while ((number = many->next++) < many->containers) {
+        if (!carry_out(many->steps, number, failure, sizeof failure)) {
+            if (!many->bad++) memcpy(many->failure, failure, sizeof failure);
+            break;
+        }
+    }
+    return NULL;
+}
+
+static bool carry_out_case(const cJSON *json, char *failure, size_t size) {
+    const cJSON *steps = NULL, *concurrent = NULL, *key;
+    cJSON_ArrayForEach(key, json) {
+        if (is(key, "steps")) steps = key;
+        else if (is(key, "concurrent")) concurrent = key;
+        else if (!is(key, "name") && !is(key, "why")) {
+            snprintf(failure, size, "a case has no %s", key->string);
+            return false;
+        }
+    }
+    if (!concurrent) return carry_out(steps, 0, failure, size);
+    struct many many = {.steps = steps};
+    pthread_t threads[64];
+    int count = (int)cJSON_GetNumberValue(cJSON_GetObjectItem(concurrent, "threads"));
+    many.containers = (size_t)cJSON_GetNumberValue(cJSON_GetObjectItem(concurrent, "containers"));
+    if (count < 1 || count > 64 || many.containers < 1 || cJSON_GetArraySize(concurrent) != 2) {
+        snprintf(failure, size, "concurrent is wrong");
+        return false;
+    }
+    for (int i = 0; i < count; i++) NEED(pthread_create(&threads[i], NULL, work, &many) == 0);
+    for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
+    snprintf(failure, size, "%s", many.failure);
+    return !many.bad;
+}
+
+static char *read_file(const char *path) {
+    struct stat stat;
+    FILE *file = fopen(path, "re");
+    NEED(file && fstat(fileno(file), &stat) == 0);
+    char *text = calloc(1, (size_t)stat.st_size + 1);
+    NEED(fread(text, 1, (size_t)stat.st_size, file) == (size_t)stat.st_size);
+    fclose(file);
+    return text;
+}
+
+static void carry_out_file(const char *path) {
+    static char failure[8300];
+    char *text = read_file(path);
+    cJSON *cases = cJSON_Parse(text), *json;
+    NEED(cJSON_IsArray(cases));
+    free(text);
+    cJSON_ArrayForEach(json, cases) {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(json, "name"));
+        bool good = carry_out_case(json, failure, sizeof failure);
+        printf("%s %s\n", good ? "ok" : "FAILED", name ? name : "(a case without a name)");
+        if (!good) printf("    %s\n", failure);
+        fflush(stdout);
+        if (good) passed++;
+        else failed++;
+    }
+    cJSON_Delete(cases);
+}
+
+int main(int argc, char **argv) {
+    engine = open_engine();
+    skep_image_free(import_rootfs(engine, IMAGE));
+    for (int i = 1; i < argc; i++) carry_out_file(argv[i]);
+    skep_engine_free(engine);
+    return closing_line();
+}

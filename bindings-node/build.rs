@@ -1,0 +1,5 @@
+//! Links the crate as an addon of Node.js.
+
+fn main() {
+    napi_build::setup();
+}

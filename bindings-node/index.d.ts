@@ -1,0 +1,442 @@
+/**
+ * A container engine that lives inside your program.
+ *
+ * ```js
+ * import { Engine } from 'skep';
+ *
+ * const engine = await Engine.open();
+ * const image = await engine.images.load('app.tar');
+ * const { stdout } = await engine.run(image, ['python3', '-c', 'print(6*7)'], { memory: '256m' });
+ * await engine.close();
+ * ```
+ *
+ * Promises are settled by threads of the package's own: nothing here waits in the event loop, and
+ * nothing takes a thread of libuv's pool.
+ *
+ * @packageDocumentation
+ */
+
+/// <reference lib="esnext.disposable" />
+/// <reference types="node" />
+
+import type { Readable, Writable } from 'node:stream';
+
+/**
+ * A container engine.
+ *
+ * Its first container starts a small process, the keeper, which holds all of them; it ends, and its
+ * containers with it, when the engine is closed or this process ends in any way.
+ */
+export class Engine implements AsyncDisposable {
+  private constructor();
+
+  /**
+   * Opens a store of images, and removes what programs that have crashed left in it. Several
+   * programs may use one store, and one program several engines.
+   *
+   * @param store - Its directory, which is made if it is not there: `/var/lib/skep` by default.
+   * @throws {@link InvalidDataError} for a directory that holds something else,
+   * {@link UnsupportedError} on a network file system, {@link PermissionDeniedError} without rights.
+   */
+  static open(store?: string): Promise<Engine>;
+
+  /** The images of the store. */
+  readonly images: Images;
+
+  /**
+   * Runs a container to its end, and collects what it says, in memory.
+   *
+   * How it ended is a result, also if it is an exit code other than 0; but for a timeout and for
+   * want of memory, which are errors.
+   *
+   * @param image - What it starts from: an image, its name or id, or a {@link Root}.
+   * @param args - Its command; the image's without.
+   * @throws {@link TimeoutError}, {@link OutOfMemoryError}, with `check` {@link ExitError};
+   * `AbortError` if `signal` is aborted, once the container is gone; {@link InvalidInputError} for
+   * an option that is wrong; {@link NotFoundError} for an image, a command, a user or the source of
+   * a mount that is not there; {@link NotExecutableError}, {@link UnsupportedError},
+   * {@link PermissionDeniedError}, {@link ResourceExhaustedError}.
+   */
+  run(
+    image: string | Image | Root,
+    args: readonly string[] | undefined,
+    options: RunOptions<'buffer'> & { encoding: 'buffer' },
+  ): Promise<RunResult<Buffer>>;
+  run(
+    image: string | Image | Root,
+    args?: readonly string[],
+    options?: RunOptions,
+  ): Promise<RunResult<string>>;
+  run(
+    image: string | Image | Root,
+    args?: readonly string[],
+    options?: RunOptions<BufferEncoding | 'buffer'>,
+  ): Promise<RunResult<string | Buffer>>;
+
+  /**
+   * Starts a container; resolves when its command runs. Its streams are pipes unless `options` say
+   * otherwise.
+   *
+   * A container that nobody waits for keeps the event loop alive, as a child process does.
+   *
+   * @param image - As for {@link Engine.run}.
+   * @param args - As for {@link Engine.run}.
+   * @throws As {@link Engine.run}, but for those that tell how a container ended.
+   */
+  spawn(
+    image: string | Image | Root,
+    args?: readonly string[],
+    options?: SpawnOptions,
+  ): Promise<Child>;
+
+  /**
+   * Kills the containers that still run and waits until nothing is left of them. Everything that is
+   * asked of the engine later fails with {@link InvalidStateError}. A second call waits for the first.
+   */
+  close(): Promise<void>;
+
+  /** {@link Engine.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What {@link Engine.spawn} takes. */
+export interface SpawnOptions {
+  /** Replaces the image's entrypoint, and with it the image's command. */
+  entrypoint?: readonly string[];
+  /**
+   * Environment variables, beside the image's or in place of those of that name. This process's own
+   * are not inherited. What is undefined is left out.
+   */
+  env?: Readonly<Record<string, string | undefined>>;
+  /** The directory to start in, an absolute path; made if it is not there. */
+  workingDir?: string;
+  /** Who the command runs as: `name`, `uid`, `name:group` or `uid:gid`. */
+  user?: string;
+  /** The first twelve digits of the container's id by default. */
+  hostname?: string;
+  /** Later ones go on top of, or into, earlier ones. */
+  mounts?: readonly Mount[];
+  /** Refuses writes to the root file system; false by default. */
+  readOnly?: boolean;
+  /** Lets set-user-ID programs raise privileges; false by default, where docker has it true. */
+  allowNewPrivileges?: boolean;
+  /**
+   * Limits as setrlimit(2) has them, by name: `{ nofile: 1024, core: { soft: 0, hard: Infinity } }`.
+   */
+  rlimits?: Readonly<Record<string, number | { readonly soft: number; readonly hard: number }>>;
+  /** Memory: a number of bytes, or docker's notation such as `'256m'`. At least 4 MiB. */
+  memory?: number | string;
+  /** Memory and swap together, or `-1` for no limit of swap: docker's `--memory-swap`. */
+  memorySwap?: number | string;
+  /** CPU time, in CPUs: `0.5` is half of one. From 0.01. */
+  cpus?: number;
+  /** Processes and threads at one time. */
+  pids?: number;
+  /** Kills the container after so many milliseconds, counted from its start. 0 is at once. */
+  timeoutMs?: number;
+  /** `'pipe'` for `spawn`; for `run` a pipe with `input`, and `'ignore'` without. */
+  stdin?: StreamOption;
+  /** `'pipe'` by default. */
+  stdout?: StreamOption;
+  /** `'pipe'` by default. */
+  stderr?: StreamOption;
+  /** Aborted, it kills the container. */
+  signal?: AbortSignal;
+}
+
+/** What {@link Engine.run} takes. */
+export interface RunOptions<Encoding extends BufferEncoding | 'buffer' = BufferEncoding>
+  extends SpawnOptions {
+  /** What is written to standard input. What the command does not read is dropped. */
+  input?: string | Uint8Array;
+  /** What `stdout` and `stderr` are decoded from: `'utf8'` by default; `'buffer'` for Buffers. */
+  encoding?: Encoding;
+  /** Makes an exit code other than 0, or a signal, an {@link ExitError}. */
+  check?: boolean;
+}
+
+/**
+ * A pipe, this process's own stream, `/dev/null`, or an open file by its descriptor: each container
+ * gets a duplicate.
+ */
+export type StreamOption = 'pipe' | 'inherit' | 'ignore' | number | { readonly fd: number };
+
+/** What {@link Engine.run} resolves with. */
+export interface RunResult<Output extends string | Buffer = string> {
+  /** How it ended. */
+  status: ExitStatus;
+  /** Its exit code; null if a signal ended it. */
+  code: number | null;
+  /** All of its standard output. */
+  stdout: Output;
+  /** All of its standard error. */
+  stderr: Output;
+  /** What it used. */
+  usage: Usage;
+}
+
+/** A running container. */
+export class Child implements AsyncDisposable {
+  private constructor();
+
+  /** 32 hexadecimal digits. */
+  readonly id: string;
+  /** Its standard input, if that is a pipe; destroyed when it has ended. */
+  readonly stdin: Writable | null;
+  /** Its standard output, if that is a pipe. What is not read holds the container up. */
+  readonly stdout: Readable | null;
+  /** Its standard error, likewise. */
+  readonly stderr: Readable | null;
+  /** Settles when it has ended and nothing is left of it; as {@link Child.wait}. */
+  readonly exit: Promise<ExitStatus>;
+  /** How it ended; null while it runs. */
+  readonly status: ExitStatus | null;
+
+  /**
+   * Waits for its end. How it ended is never an error.
+   *
+   * @throws {@link KeeperLostError} if the keeper has been killed, and the container with it.
+   */
+  wait(): Promise<ExitStatus>;
+  /** Waits for so many milliseconds at most: null if it still runs then. */
+  wait(options: { timeoutMs?: number }): Promise<ExitStatus | null>;
+
+  /**
+   * Sends a signal to its command: SIGKILL by default, which ends all of its processes. One that has
+   * ended is left alone.
+   *
+   * The command is the init of its pid namespace: a signal that it has no handler for does nothing.
+   *
+   * @throws {@link InvalidInputError} for a number or a name that is no signal.
+   */
+  kill(signal?: NodeJS.Signals | number): void;
+
+  /**
+   * Asks it to end with its stop signal (the image's, or SIGTERM), and kills it if it has not after
+   * `graceMs` milliseconds, 10,000 by default.
+   */
+  stop(options?: { graceMs?: number }): Promise<ExitStatus>;
+
+  /** What it has used so far; in all, when it has ended. */
+  usage(): Promise<Usage>;
+
+  /** Kills it, waits until nothing is left of it, and destroys its streams: for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** How a container ended. As text it reads `exit code 3` or `killed after its timeout`. */
+export class ExitStatus {
+  private constructor();
+
+  /** Why: by itself, by a signal, because of its memory limit, or of its timeout. */
+  readonly reason: 'exited' | 'signaled' | 'oom_killed' | 'timed_out';
+  /** Its exit code; null if a signal ended it. */
+  readonly code: number | null;
+  /** The signal that ended it, if one did; a number only for a real-time signal. */
+  readonly signal: NodeJS.Signals | number | null;
+  /** What it used. */
+  readonly usage: Usage;
+  /** Whether it exited with code 0. */
+  readonly success: boolean;
+  toString(): string;
+}
+
+/** What a whole container used; null where the kernel does not count it. */
+export interface Usage {
+  /** Bytes. */
+  readonly memoryPeak: number | null;
+  readonly cpuTotalMs: number | null;
+  readonly cpuUserMs: number | null;
+  readonly cpuSystemMs: number | null;
+  /** How many of its processes were killed for want of memory. */
+  readonly oomKills: number | null;
+  /** Processes and threads at one time. */
+  readonly pidsPeak: number | null;
+}
+
+/** The images of an engine's store. */
+export class Images {
+  private constructor();
+
+  /**
+   * Loads the one image of an archive (`docker save`, `podman save`, `skopeo copy`), of an OCI
+   * layout's directory or its tar. It gets the names that it has there.
+   *
+   * @throws {@link NotFoundError}, {@link InvalidInputError} for several images,
+   * {@link InvalidDataError}, {@link DigestMismatchError}, {@link UnsupportedError},
+   * {@link ResourceExhaustedError}; the store is as before then.
+   */
+  load(path: string): Promise<Image>;
+
+  /** As {@link Images.load}, for any number of images. */
+  loadAll(path: string): Promise<Image[]>;
+
+  /**
+   * Makes an image of a root file system's tar, which may be compressed by gzip or zstd.
+   *
+   * @throws As {@link Images.load}.
+   */
+  import(tar: string, reference?: string): Promise<Image>;
+
+  /**
+   * Finds an image by a name or by its id: four of its digits or more will do.
+   *
+   * @throws {@link NotFoundError}; {@link InvalidInputError} if it is neither a name nor an id.
+   */
+  find(name: string): Promise<Image>;
+
+  /** All images, in the order in which they came. */
+  list(): Promise<ImageSummary[]>;
+
+  /** Names an image `reference`. Another image of that name loses it. */
+  tag(name: string, reference: string): Promise<void>;
+
+  /**
+   * Removes a name and, with its last one, the image. An id removes the image with all its names.
+   *
+   * @throws {@link NotFoundError}; {@link InUseError} while a container uses it.
+   */
+  remove(name: string): Promise<void>;
+}
+
+/** An image of a store, as it was when it was found. */
+export class Image {
+  private constructor();
+
+  /** The digest of its config. */
+  readonly id: string;
+  /** The digest of its manifest. */
+  readonly digest: string;
+  /** Its names. */
+  readonly references: readonly string[];
+  /** Bytes of its blobs. */
+  readonly size: number;
+  /** Its config, as OCI has it. */
+  readonly config: Readonly<Record<string, unknown>>;
+
+  /** All of it: the above, and its manifest. */
+  inspect(): {
+    id: string;
+    digest: string;
+    references: string[];
+    size: number;
+    config: Record<string, any>;
+    manifest: Record<string, any>;
+  };
+  /** Its first name, or its id. */
+  toString(): string;
+}
+
+/** One line of {@link Images.list}. */
+export interface ImageSummary {
+  id: string;
+  references: string[];
+  /** Bytes of its blobs. */
+  size: number;
+  /** When it was built, in RFC 3339, if its config says so. */
+  created: string | null;
+}
+
+/** A mount into a container. */
+export class Mount {
+  private constructor();
+
+  /**
+   * A file or directory of the host, with the mounts below it; writable by default. It must be
+   * there when the container starts.
+   */
+  static bind(source: string, destination: string, options?: { readOnly?: boolean }): Mount;
+
+  /**
+   * An empty file system in memory, of at most `size` bytes (or docker's notation), half of the
+   * machine's memory by default. What is in it counts as the container's memory.
+   */
+  static tmpfs(
+    destination: string,
+    options?: { size?: number | string; readOnly?: boolean },
+  ): Mount;
+
+  readonly type: 'bind' | 'tmpfs';
+  readonly source?: string;
+  readonly destination: string;
+  readonly readOnly: boolean;
+  readonly size?: string;
+}
+
+/** A root file system that is no image. A container's writes go elsewhere, and end with it. */
+export class Root {
+  private constructor();
+
+  /** The host's own, without what is mounted below it. */
+  static host(): Root;
+  /** A directory of the host. */
+  static directory(path: string): Root;
+  toString(): string;
+}
+
+/**
+ * The base class of all errors. Messages read "cannot OPERATION SUBJECT: CAUSE; FIX".
+ *
+ * An aborted signal is none of them: as elsewhere in Node it is an `AbortError`, whose `code` is
+ * `'ABORT_ERR'` and whose `cause` the signal's reason.
+ */
+export class SkepError extends Error {
+  protected constructor();
+
+  /** `ERR_SKEP_` and the kind: `ERR_SKEP_NOT_FOUND`. */
+  readonly code: string;
+  /** The kind, as in the other languages: `NotFound`. */
+  readonly kind: string;
+  /** What failed, as a verb: `load`. */
+  readonly operation: string;
+  /** What it was about. */
+  readonly subject: string;
+  /** The system's (positive) error number, where a system call failed. */
+  readonly errno?: number;
+}
+
+/** The named thing (file, image, command, user) does not exist. */
+export class NotFoundError extends SkepError {}
+/** The named thing exists already. */
+export class AlreadyExistsError extends SkepError {}
+/** An argument or an option is wrong. */
+export class InvalidInputError extends SkepError {}
+/** Foreign bytes (an image, an archive) are malformed, truncated or hostile. */
+export class InvalidDataError extends SkepError {}
+/** Bytes do not have the digest or the size they were announced with. */
+export class DigestMismatchError extends SkepError {}
+/** The kernel or a file's mode forbids it. */
+export class PermissionDeniedError extends SkepError {}
+/** This kernel, control group set-up or file system cannot do it. */
+export class UnsupportedError extends SkepError {}
+/** The command exists and cannot be executed. */
+export class NotExecutableError extends SkepError {}
+/** The thing is in use, so that it cannot be changed or removed now. */
+export class InUseError extends SkepError {}
+/** The thing is not in a state that allows it: a closed engine, for instance. */
+export class InvalidStateError extends SkepError {}
+/** Out of file descriptors, processes, memory or disk space. */
+export class ResourceExhaustedError extends SkepError {}
+/** The keeper that held the container is gone. */
+export class KeeperLostError extends SkepError {}
+/** Any other failure of a system call. */
+export class IoError extends SkepError {}
+
+/** A run that did not end as it should: what it came to. */
+interface RunError extends SkepError {
+  readonly status: ExitStatus;
+  /** A Buffer where the run's `encoding` was `'buffer'`. */
+  readonly stdout: string | Buffer;
+  readonly stderr: string | Buffer;
+  readonly usage: Usage;
+}
+
+/** A run was killed after its timeout: `ERR_SKEP_TIMED_OUT`. */
+export class TimeoutError extends SkepError {}
+export interface TimeoutError extends RunError {}
+/** A run was killed because of its memory limit: `ERR_SKEP_OUT_OF_MEMORY`. */
+export class OutOfMemoryError extends SkepError {}
+export interface OutOfMemoryError extends RunError {}
+/** A run with `check` did not exit with code 0: `ERR_SKEP_EXIT`. */
+export class ExitError extends SkepError {}
+export interface ExitError extends RunError {}

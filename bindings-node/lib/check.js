@@ -1,0 +1,65 @@
+'use strict';
+
+const { wrongInput } = require('./error');
+
+/** Types of arguments: what they are called, which values are of them, what native code gets. */
+const isString = (value) => typeof value === 'string';
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isNumber = (value) => typeof value === 'number';
+/** Native code has 32 bits for it. */
+const isInt32 = (value) => isNumber(value) && (value | 0) === value;
+
+const STRING = { wanted: 'a string', is: isString };
+const STRINGS = {
+  wanted: 'an array of strings',
+  is: (value) => Array.isArray(value) && value.every(isString),
+};
+const BOOLEAN = { wanted: 'true or false', is: (value) => typeof value === 'boolean' };
+const NUMBER = { wanted: 'a number', is: isNumber };
+/** For a timer of JavaScript's. */
+const MILLISECONDS = {
+  wanted: 'a number of milliseconds from 0 to 2^31 - 1',
+  is: (value) => isNumber(value) && value >= 0 && value < 2 ** 31,
+};
+const SIZE = {
+  wanted: 'a number of bytes or a string such as "256m"',
+  is: (value) => isString(value) || isNumber(value),
+  convert: String,
+};
+
+/** `value` as native code takes it; an error that names `what` if it is not of `type`. */
+function check(what, value, type) {
+  if (!type.is(value)) {
+    throw wrongInput('use', what, `it is ${describe(value)}`, `give ${type.wanted}`);
+  }
+  return type.convert ? type.convert(value) : value;
+}
+
+/** The options of `given` as native code takes them; `types` are those that there are. */
+function checkOptions(given, types) {
+  check('argument "options"', given, { wanted: 'an object', is: isObject });
+  const options = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(types, name)) {
+      const names = Object.keys(types).join(', ');
+      throw wrongInput('use', `option "${name}"`, 'there is none of that name', `give ${names}`);
+    }
+    if (value !== undefined) options[name] = check(`option "${name}"`, value, types[name]);
+  }
+  return options;
+}
+
+function describe(value) {
+  if (value === null || value === undefined) return String(value);
+  if (Array.isArray(value)) return 'an array with something else in it';
+  if (isString(value)) {
+    return value.length > 60 ? `a string of ${value.length} characters` : JSON.stringify(value);
+  }
+  if (isObject(value)) return `an object (${value.constructor?.name ?? 'without a class'})`;
+  return isNumber(value) ? String(value) : `a ${typeof value}`;
+}
+
+module.exports = {
+  STRING, STRINGS, BOOLEAN, NUMBER, MILLISECONDS, SIZE,
+  isString, isObject, isNumber, isInt32, check, checkOptions,
+};

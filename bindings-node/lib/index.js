@@ -1,0 +1,11 @@
+'use strict';
+
+const { Child } = require('./child');
+const { Engine } = require('./engine');
+const { classes } = require('./error');
+const { ExitStatus } = require('./exit');
+const { Image, Images } = require('./image');
+const { Mount } = require('./mount');
+const { Root } = require('./root');
+
+module.exports = { Engine, Images, Image, Child, ExitStatus, Mount, Root, ...classes };

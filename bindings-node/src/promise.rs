@@ -1,0 +1,51 @@
+//! Promises that threads of this binding settle.
+
+use napi::bindgen_prelude::{Object, ToNapiValue};
+use napi::{Env, Error, JsDeferred, Result};
+
+use crate::error::Failure;
+use crate::pool;
+
+type Resolver<T> = Box<dyn FnOnce(Env) -> Result<T>>;
+
+/// The side of a JavaScript promise that settles it, from any thread. It keeps the event loop alive.
+/// Once its environment is gone, a worker's for instance, settling does nothing.
+pub(crate) struct Promise<T: ToNapiValue>(Option<JsDeferred<T, Resolver<T>>>);
+
+impl<T: ToNapiValue + Send + 'static> Promise<T> {
+    /// A promise, and what JavaScript sees of it.
+    pub(crate) fn new(env: &Env) -> Result<(Promise<T>, Object<'_>)> {
+        let (deferred, promise) = env.create_deferred()?;
+        Ok((Promise(Some(deferred)), promise))
+    }
+
+    pub(crate) fn settle(mut self, result: std::result::Result<T, Failure>) {
+        if let Some(deferred) = self.0.take() {
+            deferred.resolve(Box::new(|env| result.map_err(|failure| failure.throw(&env))));
+        }
+    }
+}
+
+impl<T: ToNapiValue> Drop for Promise<T> {
+    /// Nobody is left to settle it, as after a panic.
+    fn drop(&mut self) {
+        if let Some(deferred) = self.0.take() {
+            deferred.reject(Error::from_reason("skep has failed: this is a bug"));
+        }
+    }
+}
+
+/// A promise of what `work` comes to, on a thread of the [pool].
+pub(crate) fn offload<T: ToNapiValue + Send + 'static>(
+    env: &Env,
+    work: impl FnOnce() -> std::result::Result<T, Failure> + Send + 'static,
+) -> Result<Object<'_>> {
+    let (promise, object) = Promise::new(env)?;
+    submit(env, move || promise.settle(work()))?;
+    Ok(object)
+}
+
+/// Has `job` done by the [pool].
+pub(crate) fn submit(env: &Env, job: impl FnOnce() + Send + 'static) -> Result<()> {
+    pool::submit(job).map_err(|error| Failure::scarce("start", "a thread", error).throw(env))
+}

@@ -1,0 +1,147 @@
+//! A container to be started.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+
+use crate::child::Child;
+use crate::collector::Collector;
+use crate::engine::Engine;
+use crate::error::raise;
+use crate::images::Image;
+use crate::options::{Pids, Rlimits, Seconds, Size, Swap, Variables};
+use crate::root::{Mount, Root};
+use crate::stdio::Stream;
+
+/// What runs and what it may use; the arguments are those of `skep.Engine.run`.
+#[pyclass(frozen, module = "skep._skep")]
+pub(crate) struct Command {
+    command: Mutex<skep::Command>,
+    engine: Py<Engine>,
+}
+
+/// The argument `image`: what has a root file system.
+enum Source {
+    Name(String),
+    Root(skep::Root),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Source {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Source> {
+        if let Ok(image) = object.cast::<Image>() {
+            return Ok(Source::Root((&image.get().0).into()));
+        }
+        if let Ok(root) = object.cast::<Root>() {
+            return Ok(Source::Root(root.get().0.clone()));
+        }
+        object.extract().map(Source::Name).map_err(|_| {
+            let name = object.get_type().name();
+            let name = name.map_or_else(|_| "that".into(), |name| name.to_string());
+            PyTypeError::new_err(format!("expected a name, an Image or a Root, not {name}"))
+        })
+    }
+}
+
+impl Source {
+    fn root(self, py: Python<'_>, engine: &skep::Engine) -> PyResult<skep::Root> {
+        match self {
+            Source::Name(name) => {
+                let found = py.detach(|| engine.images().find(&name));
+                found.map(skep::Root::from).map_err(raise)
+            }
+            Source::Root(root) => Ok(root),
+        }
+    }
+}
+
+#[pymethods]
+impl Command {
+    #[new]
+    #[pyo3(signature = (
+        engine, image, args=None, *, entrypoint=None, env=None, working_dir=None, user=None,
+        hostname=None, mounts=None, read_only=false, allow_new_privileges=false, rlimits=None,
+        memory=None, memory_swap=None, cpus=None, pids=None, timeout=None, stdin=None, stdout=None,
+        stderr=None,
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        engine: Py<Engine>,
+        image: Source,
+        args: Option<Vec<String>>,
+        entrypoint: Option<Vec<String>>,
+        env: Option<Variables>,
+        working_dir: Option<String>,
+        user: Option<String>,
+        hostname: Option<String>,
+        mounts: Option<Vec<PyRef<'_, Mount>>>,
+        read_only: bool,
+        allow_new_privileges: bool,
+        rlimits: Option<Rlimits>,
+        memory: Option<Size>,
+        memory_swap: Option<Swap>,
+        cpus: Option<f64>,
+        pids: Option<Pids>,
+        timeout: Option<Seconds>,
+        stdin: Option<Stream>,
+        stdout: Option<Stream>,
+        stderr: Option<Stream>,
+    ) -> PyResult<Command> {
+        let core = engine.get().open()?;
+        let mut command = core.command(image.root(py, &core)?);
+        command.args(args.unwrap_or_default());
+        entrypoint.map(|entrypoint| command.entrypoint(entrypoint));
+        env.map(|Variables(variables)| command.envs(variables));
+        working_dir.map(|path| command.working_dir(path));
+        user.map(|user| command.user(user));
+        hostname.map(|name| command.hostname(name));
+        for mount in mounts.unwrap_or_default() {
+            command.mount(mount.0.clone());
+        }
+        command.read_only(read_only).allow_new_privileges(allow_new_privileges);
+        for (resource, soft, hard) in rlimits.map(|Rlimits(all)| all).unwrap_or_default() {
+            command.rlimit(resource, soft, hard);
+        }
+        memory.map(|Size(limit)| command.memory(limit));
+        memory_swap.map(|Swap(swap)| command.memory_swap(swap));
+        cpus.map(|cpus| command.cpus(cpus));
+        pids.map(|Pids(limit)| command.pids(limit));
+        timeout.map(|Seconds(timeout)| command.timeout(timeout));
+        stdin.map(|Stream(stdio)| command.stdin(stdio));
+        stdout.map(|Stream(stdio)| command.stdout(stdio));
+        stderr.map(|Stream(stdio)| command.stderr(stdio));
+        Ok(Command { command: Mutex::new(command), engine })
+    }
+
+    /// Starts it.
+    fn spawn(&self, py: Python<'_>) -> PyResult<Child> {
+        let started = py.detach(|| self.command().spawn());
+        let child = Child::new(started.map_err(raise)?);
+        self.engine.get().adopt(py, &child.child)?;
+        Ok(child)
+    }
+
+    /// Starts it to be run to its end, `input` written and its output collected.
+    #[pyo3(signature = (input=None))]
+    fn collect(&self, py: Python<'_>, input: Option<PyBackedBytes>) -> PyResult<Collector> {
+        let started = py.detach(|| {
+            let mut command = self.command();
+            input.map(|input| command.input(&*input));
+            command.collect()
+        });
+        let collector = Collector::new(started.map_err(raise)?);
+        self.engine.get().adopt(py, &collector.0)?;
+        Ok(collector)
+    }
+}
+
+impl Command {
+    /// Locked only while the GIL is released: a start holds it for milliseconds.
+    fn command(&self) -> MutexGuard<'_, skep::Command> {
+        self.command.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,32 @@
+//! Core's errors as Python's exceptions, which are in `skep/_errors.py`.
+
+use pyo3::prelude::*;
+
+/// The exception for `error`. For `map_err`: both types are foreign here, so `From` is not possible.
+pub(crate) fn raise(error: skep::Error) -> PyErr {
+    exception((
+        error.kind().name(),
+        error.to_string(),
+        error.operation(),
+        error.subject(),
+        error.errno(),
+    ))
+}
+
+/// What core does not know: an engine closed from Python.
+pub(crate) fn closed(store: &str) -> PyErr {
+    let subject = format!("the engine of {store}");
+    let text = format!("cannot use {subject}: it has been closed; open another");
+    exception(("InvalidState", text, "use", &subject, None))
+}
+
+/// Kind, text, operation, subject, errno.
+type Arguments<'a> = (&'a str, String, &'a str, &'a str, Option<i32>);
+
+/// A failure to make the exception is an exception as well.
+fn exception(arguments: Arguments<'_>) -> PyErr {
+    Python::attach(|py| {
+        let from_core = || py.import("skep._errors")?.getattr("from_core")?.call1(arguments);
+        from_core().map_or_else(|failure| failure, PyErr::from_value)
+    })
+}

@@ -1,0 +1,42 @@
+//! `skep._skep`: the native half of skep for Python.
+//!
+//! It converts types, errors and threads, and nothing else. What needs a Python object on both sides
+//! (files, dataclasses, exceptions, asyncio) is in the Python half, `python/skep/`.
+//!
+//! Three rules hold in every file:
+//! - whatever may block runs detached, without the GIL;
+//! - waits are in `wait`, where a signal's handler runs and may end them;
+//! - locks are taken without the GIL or released before it is, so that neither waits for the other.
+
+use pyo3::prelude::*;
+
+mod child;
+mod collector;
+mod command;
+mod detached;
+mod engine;
+mod error;
+mod exit;
+mod images;
+mod options;
+mod root;
+mod stdio;
+mod wait;
+
+#[pymodule]
+mod _skep {
+    #[pymodule_export]
+    use crate::child::Child;
+    #[pymodule_export]
+    use crate::collector::Collector;
+    #[pymodule_export]
+    use crate::command::Command;
+    #[pymodule_export]
+    use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::images::{Image, Images};
+    #[pymodule_export]
+    use crate::options::check_seconds;
+    #[pymodule_export]
+    use crate::root::{Mount, Root};
+}

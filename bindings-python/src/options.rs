@@ -1,0 +1,125 @@
+//! Values of options: what Python's type can say and core's cannot is refused here, in core's words.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyMapping;
+use skep::{Bytes, Error, MemorySwap, RlimitResource};
+
+use crate::error::raise;
+
+/// A number of bytes, as an `int` or in docker's notation: `"256m"`.
+pub(crate) struct Size(pub(crate) Bytes);
+
+impl<'py> FromPyObject<'_, 'py> for Size {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Size> {
+        text(&object)?.parse().map(Size).map_err(raise)
+    }
+}
+
+/// As [`Size`], with docker's 0 and -1.
+pub(crate) struct Swap(pub(crate) MemorySwap);
+
+impl<'py> FromPyObject<'_, 'py> for Swap {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Swap> {
+        text(&object)?.parse().map(Swap).map_err(raise)
+    }
+}
+
+/// An `int` of any size as its digits, for core to read and refuse; a `str` as it is.
+fn text(object: &Bound<'_, PyAny>) -> PyResult<String> {
+    object.extract().or_else(|_| Ok(integer(object)?.to_string()))
+}
+
+fn integer<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    object.py().import("operator")?.getattr("index")?.call1((object,))
+}
+
+/// Environment variables: a mapping, in its order.
+pub(crate) struct Variables(pub(crate) Vec<(String, String)>);
+
+impl<'py> FromPyObject<'_, 'py> for Variables {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Variables> {
+        let items = object.cast::<PyMapping>()?.items()?;
+        items.extract().map(Variables)
+    }
+}
+
+/// Seconds.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl<'py> FromPyObject<'_, 'py> for Seconds {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Seconds> {
+        let seconds: f64 = object.extract()?;
+        Duration::try_from_secs_f64(seconds).map(Seconds).map_err(|_| {
+            raise(
+                Error::invalid_input("limit time to", format!("{seconds} s"))
+                    .cause("it is no length of time")
+                    .fix("give seconds from 0, or no limit"),
+            )
+        })
+    }
+}
+
+/// Refuses what is no length of time; asyncio would take it for one that has passed.
+#[pyfunction]
+pub(crate) fn check_seconds(_seconds: Option<Seconds>) {}
+
+/// A number of processes.
+pub(crate) struct Pids(pub(crate) u32);
+
+impl<'py> FromPyObject<'_, 'py> for Pids {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Pids> {
+        let number = integer(&object)?;
+        number.extract().map(Pids).map_err(|_: PyErr| {
+            let error = Error::invalid_input("limit processes to", number.to_string());
+            raise(error.fix("give at least 1, or no limit"))
+        })
+    }
+}
+
+/// `{"nofile": 1024}` or `{"nofile": (soft, hard)}`; -1 is no limit, as `resource.RLIM_INFINITY`.
+pub(crate) struct Rlimits(pub(crate) Vec<(RlimitResource, u64, u64)>);
+
+impl<'py> FromPyObject<'_, 'py> for Rlimits {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Rlimits> {
+        let mut limits = Vec::new();
+        for (name, values) in
+            object.cast::<PyMapping>()?.items()?.extract::<Vec<(String, Bound<'py, PyAny>)>>()?
+        {
+            let resource = skep::rlimit_resource(&name).map_err(raise)?;
+            let (soft, hard) = match values.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>() {
+                Ok((soft, hard)) => (rlimit(&name, &soft)?, rlimit(&name, &hard)?),
+                Err(_) => {
+                    let both = rlimit(&name, &values)?;
+                    (both, both)
+                }
+            };
+            limits.push((resource, soft, hard));
+        }
+        Ok(Rlimits(limits))
+    }
+}
+
+fn rlimit(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let number = integer(value)?;
+    if number.eq(-1)? {
+        return Ok(u64::MAX);
+    }
+    number.extract().map_err(|_| {
+        let error = Error::invalid_input("limit", format!("{name} to {number}"));
+        raise(error.fix("give at least 0, or -1 for no limit"))
+    })
+}

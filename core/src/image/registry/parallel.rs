@@ -1,0 +1,178 @@
+//! Some work in a few threads, all of which end before the call does.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+
+use crate::{Error, Result};
+
+/// Says that work is of no use any more, to those at it and to those who wait.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    pub(super) fn is_set(&self) -> bool {
+        // Nothing can panic while it is held, here and below.
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self) {
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for so long, or until it is set; whether it is.
+    pub(super) fn wait(&self, pause: Duration) -> bool {
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(set, pause, |set| !*set);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Does `work` on each item, at most `bound` at once. After a first error no other item is begun;
+/// the [`Stop`] tells those under way.
+///
+/// The threads block all signals: the host's handlers run in the host's own threads.
+///
+/// # Errors
+/// The first one of `work`, or that no thread could be started.
+pub(super) fn each<T, R>(
+    items: &[T],
+    bound: usize,
+    operation: &'static str,
+    work: impl Fn(&T, &Stop) -> Result<R> + Sync,
+) -> Result<Vec<R>>
+where
+    T: Sync,
+    R: Send,
+{
+    let (next, stop) = (AtomicUsize::new(0), Stop::default());
+    let results: Mutex<Vec<(usize, Result<R>)>> = Mutex::new(Vec::new());
+    let run = || {
+        while !stop.is_set() {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(i) else { return };
+            let result = work(item, &stop);
+            let failed = result.is_err();
+            // Nothing can panic while it is held.
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
+            // Behind the push, so that who fails because of it is behind in the list.
+            if failed {
+                stop.set();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        // Joined one by one: the scope itself ends before its last thread has.
+        let mut threads = Vec::new();
+        for started in 0..bound.clamp(1, items.len().max(1)) {
+            let thread = std::thread::Builder::new().name("skep-registry".into());
+            let spawned = without_signals(|| thread.spawn_scoped(scope, run));
+            match spawned {
+                // Fewer threads will do.
+                Err(_) if started > 0 => break,
+                Err(error) => {
+                    return Err(Error::os("start", format!("a thread to {operation} with"), error));
+                }
+                Ok(thread) => threads.push(thread),
+            }
+        }
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                // The caller's own: it came from its report of progress.
+                std::panic::resume_unwind(panic);
+            }
+        }
+        Ok(())
+    })?;
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // The first to fail is the reason why others were not begun.
+    if let Some(at) = results.iter().position(|(_, result)| result.is_err()) {
+        results.swap(0, at);
+        return results.swap_remove(0).1.map(|_| Vec::new());
+    }
+    results.sort_by_key(|(i, _)| *i);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Starts a thread that has all signals blocked from its birth.
+fn without_signals<T>(start: impl FnOnce() -> T) -> T {
+    let mut before = SigSet::empty();
+    let blocked = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK);
+    if let Ok(mask) = &blocked {
+        before = *mask;
+    }
+    let result = start();
+    if blocked.is_ok() {
+        // Fails only for a bad address or a bad way.
+        let _ = before.thread_set_mask();
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn all_is_done_in_order_of_the_items() {
+        let items: Vec<u32> = (0..50).collect();
+        for bound in [0, 1, 3, 100] {
+            let doubled = each(&items, bound, "test", |item, _| Ok(item * 2)).unwrap();
+            assert_eq!(doubled, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        }
+        assert_eq!(each(&[] as &[u32], 4, "test", |item, _| Ok(*item)).unwrap(), [0; 0]);
+    }
+
+    #[test]
+    fn after_an_error_nothing_is_begun() {
+        let items: Vec<u32> = (0..50).collect();
+        let begun = AtomicUsize::new(0);
+        let error = each(&items, 1, "test", |item, _| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            match item {
+                3 => Err(Error::new(ErrorKind::NotFound, "test", "3")),
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(begun.into_inner(), 4);
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_an_error() {
+        let error = each(&[1, 2], 2, "test", |item, stop| match item {
+            1 => {
+                assert!(stop.wait(Duration::from_secs(1000)));
+                Ok(())
+            }
+            _ => Err(Error::new(ErrorKind::NotFound, "test", "2")),
+        });
+        assert_eq!(error.unwrap_err().subject(), "2");
+    }
+
+    #[test]
+    fn a_panic_of_the_work_is_the_callers() {
+        let work = || {
+            each(&[1, 2, 3], 2, "test", |item, _| if *item == 2 { panic!("mine") } else { Ok(()) })
+        };
+        let panic = std::panic::catch_unwind(work).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"mine"));
+    }
+
+    #[test]
+    fn threads_meet_no_signal_and_the_caller_keeps_its_mask() {
+        let before = SigSet::thread_get_mask().unwrap();
+        let masks = each(&[0; 4], 4, "test", |_, _| Ok(SigSet::thread_get_mask().unwrap()));
+        for mask in masks.unwrap() {
+            assert!(mask.contains(nix::sys::signal::Signal::SIGUSR1));
+        }
+        assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+    }
+}

@@ -1,0 +1,265 @@
+//! Pulls an image: from a reference to an image in the store.
+
+use std::fs::File;
+use std::io;
+
+use super::api::target;
+use super::client::Client;
+use super::download::Download;
+use super::failure::{Failure, Outcome};
+use super::options::PullOptions;
+use super::parallel::{self, Stop};
+use crate::image::config::ImageConfig;
+use crate::image::layout::{StagedBlob, Staging, read_bounded};
+use crate::image::load::Candidate;
+use crate::image::manifest::{Descriptor, MAX_DOCUMENT, Manifest, resolve, too_large};
+use crate::image::partial::{Blob, Partial};
+use crate::image::{Image, Images, Platform, Reference};
+use crate::sys::sigpipe::without_file_size_signal;
+use crate::{Error, ErrorKind, Result};
+
+const OPERATION: &str = "pull";
+
+/// How often a pull begins again because another process removed what it had counted on.
+const ROUNDS: u32 = 3;
+
+/// Bytes of a layer between two reports.
+const STEP: u64 = 256 << 10;
+
+impl Images {
+    /// Pulls an image from its registry, or a mirror of that, into the store, and names it
+    /// `reference`. What the store has already is not fetched again.
+    ///
+    /// ```no_run
+    /// use skep::image::registry::PullOptions;
+    ///
+    /// let engine = skep::Engine::open_default()?;
+    /// let image = engine.images().pull("debian:12", &PullOptions::new())?;
+    /// assert!(engine.command(&image).arg("true").status()?.success());
+    /// # Ok::<(), skep::Error>(())
+    /// ```
+    ///
+    /// Every byte is checked against the digest it was announced with before anything is visible. A
+    /// pull that fails, or is killed, leaves what it has fetched for the next, for a week. Of several
+    /// pulls at once, in any number of processes, one fetches each blob and the others wait for it.
+    /// An image pulled by a digest is named by it, and a tag beside the digest says nothing.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad reference; `NotFound` if the registry has no such image;
+    /// `PermissionDenied` if it lets nobody in with these credentials; `Unsupported` if there is no
+    /// image for the platform; `DigestMismatch` or `InvalidData` if what comes is not what was
+    /// announced; `TimedOut` if the registry is silent, `ResourceExhausted` if it wants to be left
+    /// alone or the disk is full, `Io` if it is not reached or fails. As
+    /// [`Image::layers`] where an image that is stored cannot be unpacked.
+    ///
+    /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull>
+    pub fn pull(&self, reference: &str, options: &PullOptions) -> Result<Image> {
+        let parsed = Reference::parse(reference)?;
+        let clients = Client::to_pull(&options.registries, parsed.domain(), parsed.path());
+        let pull = Pull { images: self, subject: reference, reference: parsed, clients, options };
+        let image = pull
+            .run()
+            .map_err(|error| error.fix_data("have it pushed again, or use another registry"))?;
+        if options.unpack {
+            let layers = &image.manifest().layers;
+            image.unpack_all(&|i| options.report(&layers[i], layers[i].size, true))?;
+        }
+        Ok(image)
+    }
+}
+
+/// One pull under way.
+struct Pull<'a> {
+    images: &'a Images,
+    /// As the caller typed it.
+    subject: &'a str,
+    reference: Reference,
+    clients: Vec<Client>,
+    options: &'a PullOptions,
+}
+
+/// What is to be pulled, and from where.
+struct Found<'a> {
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    /// The first has the manifest.
+    clients: Vec<&'a Client>,
+}
+
+/// A blob that is here, kept from being fetched again until it is stored.
+struct Here {
+    staged: StagedBlob,
+    _partial: Option<Partial>,
+}
+
+impl Pull<'_> {
+    fn run(&self) -> Result<Image> {
+        let found = self.find()?;
+        for _ in 0..ROUNDS {
+            if let Some(image) = self.fetch(&found)? {
+                return Ok(image);
+            }
+        }
+        Err(Error::new(ErrorKind::NotFound, OPERATION, self.subject)
+            .cause("its blobs are removed again and again while it is pulled"))
+    }
+
+    fn failed(&self, failure: Failure) -> Error {
+        failure.error(OPERATION, self.subject)
+    }
+
+    /// Asks the mirrors, then the registry; the error is the registry's own.
+    fn find(&self) -> Result<Found<'_>> {
+        let mut last = None;
+        for (i, client) in self.clients.iter().enumerate() {
+            match self.find_at(client) {
+                Ok((descriptor, bytes, manifest)) => {
+                    let clients = self.clients[i..].iter().collect();
+                    return Ok(Found { descriptor, bytes, manifest, clients });
+                }
+                Err(failure) => last = Some(failure),
+            }
+        }
+        let none = || Failure::new(ErrorKind::NotFound, "there is no registry to ask");
+        Err(self.failed(last.unwrap_or_else(none)))
+    }
+
+    fn find_at(&self, client: &Client) -> Outcome<(Descriptor, Vec<u8>, Manifest)> {
+        let (top, bytes) = client.manifest(&target(&self.reference), self.reference.digest())?;
+        let host = Platform::host();
+        let platform = self.options.platform.as_ref().unwrap_or(&host);
+        let mut bytes = Some(bytes);
+        let mut failed = None;
+        let resolved = resolve(&top, platform, |descriptor| {
+            if descriptor.size > MAX_DOCUMENT {
+                return Err(too_large(&descriptor.digest.to_string()));
+            }
+            if let Some(bytes) = bytes.take() {
+                return Ok(bytes);
+            }
+            let digest = descriptor.digest;
+            client.manifest(&digest.to_string(), Some(&digest)).map(|(_, bytes)| bytes).map_err(
+                |failure| {
+                    failed = Some(failure);
+                    // A stand-in: `failed` is what the caller gets.
+                    Error::new(ErrorKind::Io, OPERATION, self.subject)
+                },
+            )
+        });
+        match (resolved, failed) {
+            (_, Some(failure)) => Err(failure),
+            (resolved, None) => Ok(resolved.map_err(|error| self.about(error))?),
+        }
+    }
+
+    /// The same error, which names what was pulled and not a digest alone.
+    fn about(&self, error: Error) -> Error {
+        Error::new(error.kind(), OPERATION, self.subject).with_source(error)
+    }
+
+    /// `None` if a blob was in the store, and then it was not.
+    fn fetch(&self, found: &Found<'_>) -> Result<Option<Image>> {
+        let staging = self.images.layout.stage()?;
+        let stop = Stop::default();
+        if found.manifest.config.size > MAX_DOCUMENT {
+            return Err(self.about(too_large(&found.manifest.config.digest.to_string())));
+        }
+        // In this thread, which the signal of a limit of file sizes would end.
+        let config = || self.fetch_blob(found, &found.manifest.config, &stop, &|_| {});
+        let config = without_file_size_signal(config)?;
+        let Some(bytes) = self.read(&config)? else { return Ok(None) };
+        self.check_config(found, &bytes)?;
+        let layers = &found.manifest.layers;
+        let mut here = parallel::each(layers, self.options.parallel, OPERATION, |layer, stop| {
+            let reported = std::cell::Cell::new(None);
+            self.fetch_blob(found, layer, stop, &|have| {
+                let enough = |last| have >= last + STEP || have == layer.size && have != last;
+                if reported.get().is_none_or(enough) {
+                    reported.set(Some(have));
+                    self.options.report(layer, have, false);
+                }
+            })
+        })?;
+        here.push(config);
+        without_file_size_signal(|| self.publish(found, &staging, &here))
+    }
+
+    /// Makes one blob be here, fetched by whomever.
+    fn fetch_blob(
+        &self,
+        found: &Found<'_>,
+        blob: &Descriptor,
+        stop: &Stop,
+        report: &dyn Fn(u64),
+    ) -> Result<Here> {
+        let layout = &self.images.layout;
+        let (path, partial) = match layout.partial(blob)? {
+            Blob::Stored => (layout.blob_path(&blob.digest), None),
+            Blob::Fetched(partial) => (partial.path().to_owned(), Some(partial)),
+            Blob::Missing(mut partial) => {
+                let download = Download { blob, stop, report };
+                download.run(&found.clients, &mut partial).map_err(|f| self.failed(f))?;
+                partial.share()?;
+                (partial.path().to_owned(), Some(partial))
+            }
+        };
+        report(blob.size);
+        let staged = StagedBlob { path, digest: blob.digest, size: blob.size };
+        Ok(Here { staged, _partial: partial })
+    }
+
+    /// A small blob that is here; `None` if it is not any more.
+    fn read(&self, here: &Here) -> Result<Option<Vec<u8>>> {
+        let subject = here.staged.digest.to_string();
+        // Who pulls the same at the same time may have moved it to its place.
+        for path in [&here.staged.path, &self.images.layout.blob_path(&here.staged.digest)] {
+            match File::open(path) {
+                Ok(file) => return read_bounded(file, &subject).map(Some),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::os("open blob", subject, error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks what an image without an index may be wrong in: its layers and its platform.
+    fn check_config(&self, found: &Found<'_>, bytes: &[u8]) -> Result<()> {
+        let subject = found.manifest.config.digest.to_string();
+        let config = ImageConfig::parse(bytes, &found.manifest, &subject)
+            .map_err(|error| self.about(error))?;
+        let wanted = self.options.platform.clone().unwrap_or_else(Platform::host);
+        let same = |has: &str, wanted: &str| has.is_empty() || has == wanted;
+        if same(&config.os, &wanted.os) && same(&config.architecture, &wanted.architecture) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, OPERATION, self.subject)
+            .cause(format!("it is for {}/{}, not {wanted}", config.os, config.architecture))
+            .fix("ask for its platform, if that is what is wanted"))
+    }
+
+    fn publish(
+        &self,
+        found: &Found<'_>,
+        staging: &Staging<'_>,
+        here: &[Here],
+    ) -> Result<Option<Image>> {
+        let mut blobs: Vec<StagedBlob> = here.iter().map(|here| here.staged.clone()).collect();
+        let digest = found.descriptor.digest.to_string();
+        blobs.push(staging.blob(&*found.bytes, &digest)?);
+        let mut manifest = found.descriptor.clone();
+        manifest.platform = None;
+        manifest.annotations.clear();
+        let name = match self.reference.digest() {
+            Some(_) => self.reference.clone().without_tag(),
+            None => self.reference.clone(),
+        };
+        let config = found.manifest.config.clone();
+        let candidate = Candidate { manifest, config, blobs, references: vec![name] };
+        match self.images.publish(staging, &[candidate]) {
+            Ok(mut images) => Ok(images.pop()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

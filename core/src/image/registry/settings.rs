@@ -1,0 +1,269 @@
+//! How registries are reached: what a caller may say about them, and what is kept between calls.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::crypto::CryptoProvider;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey};
+
+use super::credentials::{self, Credentials};
+use super::helper;
+use crate::sys::fork;
+use crate::{Error, ErrorKind, Result};
+
+/// The registries as this program reaches them: with which credentials, certificates and mirrors.
+///
+/// By default, registries are asked by https, with the platform's certificates, anonymously first,
+/// and then with the credentials that docker's or podman's files have for them. Proxies are those
+/// of the environment (`HTTPS_PROXY`, `NO_PROXY`).
+///
+/// Clones share connections and tokens; keep one for many calls. It starts no thread.
+///
+/// ```
+/// use skep::image::registry::{Access, Credentials, Registries};
+///
+/// let registries = Registries::new()
+///     .access("localhost:5000", Access::new().plain_http())
+///     .access("ghcr.io", Access::new().credentials(Credentials::password("me", "token")))
+///     .access("docker.io", Access::new().mirror("mirror.example:5000"));
+/// # let _ = registries;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Registries(pub(super) Arc<Shared>);
+
+/// What clones of [`Registries`] share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// A forked copy would speak on the same connections.
+    pub(super) host: fork::Process,
+    pub(super) settings: Settings,
+    /// Connections: one set for each host with certificates of its own, one for the others.
+    pub(super) agents: Mutex<HashMap<String, ureq::Agent>>,
+    /// What was last let in, by authority and scope.
+    pub(super) tokens: Mutex<HashMap<(String, String), Slot>>,
+}
+
+impl Shared {
+    fn new(settings: Settings) -> Self {
+        let host = fork::Process::current();
+        Shared { host, settings, agents: Mutex::default(), tokens: Mutex::default() }
+    }
+}
+
+/// A value of `Authorization`; locked while a new one is fetched, so that one thread does.
+pub(super) type Slot = Arc<Mutex<Option<String>>>;
+
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    access: BTreeMap<String, Access>,
+    /// `None` for the usual ones.
+    credential_files: Option<Vec<PathBuf>>,
+    pub(super) attempts: u32,
+    pub(super) first_pause: Duration,
+    pub(super) timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            access: BTreeMap::new(),
+            credential_files: None,
+            attempts: 5,
+            first_pause: Duration::from_millis(250),
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn access(&self, registry: &str) -> Option<&Access> {
+        self.access.get(&registry.to_ascii_lowercase())
+    }
+
+    /// The credentials for a repository, given or found.
+    pub(super) fn credentials(
+        &self,
+        registry: &str,
+        repository: &str,
+    ) -> super::failure::Outcome<Option<Credentials>> {
+        if let Some(given) = self.access(registry).and_then(|access| access.credentials.clone()) {
+            return Ok(Some(given));
+        }
+        let uid = rustix::process::getuid().as_raw();
+        let usual = || credentials::files(|name| std::env::var_os(name), uid);
+        let files = self.credential_files.clone().unwrap_or_else(usual);
+        let path = || std::env::var_os("PATH");
+        credentials::find(&files, registry, repository, |name, server| {
+            helper::ask(name, server, path(), self.timeout)
+        })
+    }
+}
+
+impl Default for Registries {
+    fn default() -> Self {
+        Registries(Arc::new(Shared::new(Settings::default())))
+    }
+}
+
+impl Registries {
+    /// The defaults; see the [type](Self).
+    pub fn new() -> Self {
+        Registries::default()
+    }
+
+    /// Sets how one registry, or one mirror, is reached, for instance `docker.io` or
+    /// `localhost:5000`: as references write it.
+    pub fn access(self, registry: impl Into<String>, access: Access) -> Self {
+        self.change(|settings| {
+            drop(settings.access.insert(registry.into().to_ascii_lowercase(), access))
+        })
+    }
+
+    /// Looks for credentials in these files and in no others: docker's `config.json` or podman's
+    /// `auth.json`. With none, only credentials given in code are used.
+    pub fn credential_files(self, files: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.change(|settings| settings.credential_files = Some(files.into_iter().collect()))
+    }
+
+    /// How often one request is made, 5 unless told otherwise, when the registry is overloaded
+    /// (429), fails (5xx) or is lost on the way; and the pause after the first time, 250 ms, which
+    /// doubles. A registry may ask for longer ones, up to 30 s.
+    pub fn attempts(self, attempts: u32, first_pause: Duration) -> Self {
+        self.change(|settings| {
+            settings.attempts = attempts.max(1);
+            settings.first_pause = first_pause;
+        })
+    }
+
+    /// How long a registry may be silent: to connect, to answer, between two pieces of a body.
+    /// 60 seconds unless told otherwise. Resolving a name takes as long as the system takes.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.change(|settings| settings.timeout = timeout)
+    }
+
+    fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.0.settings.clone();
+        change(&mut settings);
+        // Without what is kept: it was obtained by the former settings.
+        Registries(Arc::new(Shared::new(settings)))
+    }
+}
+
+/// How one registry is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    pub(super) plain_http: bool,
+    pub(super) mirrors: Vec<String>,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) authorities: Option<Vec<Certificate<'static>>>,
+    pub(super) client: Option<ClientCert>,
+}
+
+impl Access {
+    /// By https, with the platform's certificates, anonymously or with what the files have.
+    pub fn new() -> Self {
+        Access::default()
+    }
+
+    /// By http, where anyone on the way may read and change what is not named by a digest.
+    pub fn plain_http(mut self) -> Self {
+        self.plain_http = true;
+        self
+    }
+
+    /// Asks this mirror first, then those named later, then the registry itself. Only pulls go to
+    /// mirrors. `mirror` is `HOST[:PORT][/PREFIX]`; set how it is reached under `HOST[:PORT]`.
+    pub fn mirror(mut self, mirror: impl Into<String>) -> Self {
+        self.mirrors.push(mirror.into());
+        self
+    }
+
+    /// Shows these credentials when the registry asks for some.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Trusts these authorities, in PEM, and not the platform's.
+    ///
+    /// # Errors
+    /// `InvalidInput` if there is no certificate in it.
+    pub fn certificate_authority(mut self, pem: &[u8]) -> Result<Self> {
+        self.authorities = Some(certificates(pem, "use certificate authority")?);
+        Ok(self)
+    }
+
+    /// Shows this certificate, with those that vouch for it, when the registry asks for one.
+    ///
+    /// # Errors
+    /// `InvalidInput` if there is no certificate or key in it, or they do not belong together.
+    pub fn client_certificate(mut self, certificates_pem: &[u8], key_pem: &[u8]) -> Result<Self> {
+        const OPERATION: &str = "use client certificate";
+        let chain = certificates(certificates_pem, OPERATION)?;
+        let invalid = |cause: String| Error::invalid_input(OPERATION, "given in PEM").cause(cause);
+        let key = PrivateKey::from_pem(key_pem).map_err(|error| invalid(error.to_string()))?;
+        let client = ClientCert::new_with_certs(&chain, key);
+        check_client(&client).map_err(|error| invalid(error.to_string()))?;
+        self.client = Some(client);
+        Ok(self)
+    }
+}
+
+fn certificates(pem: &[u8], operation: &'static str) -> Result<Vec<Certificate<'static>>> {
+    let mut certificates = Vec::new();
+    for item in ureq::tls::parse_pem(pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => {
+                return Err(Error::new(ErrorKind::InvalidInput, operation, "given in PEM")
+                    .with_source(error));
+            }
+        }
+    }
+    match certificates.is_empty() {
+        true => Err(Error::invalid_input(operation, "given in PEM").cause("it holds none")),
+        false => Ok(certificates),
+    }
+}
+
+/// The cryptography of this library, whatever the host has made its own default.
+pub(super) fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+/// Ureq takes for granted that a key belongs to its certificate.
+fn check_client(client: &ClientCert) -> Result<(), rustls::Error> {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let key = PrivateKeyDer::try_from(client.private_key().der())
+        .map_err(|error| rustls::Error::General(error.to_owned()))?;
+    let chain =
+        client.certs().iter().map(|c| CertificateDer::from(c.der().to_vec())).collect::<Vec<_>>();
+    rustls::sign::CertifiedKey::from_der(chain, key.clone_key(), &provider()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_is_refused() {
+        for pem in
+            [&b""[..], b"garbage", b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"]
+        {
+            let error = Access::new().certificate_authority(pem).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            let error = Access::new().client_certificate(pem, pem).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn settings_go_to_any_thread() {
+        fn assert<T: Send + Sync + Clone>() {}
+        assert::<Registries>();
+        assert::<Access>();
+    }
+}

@@ -1,0 +1,284 @@
+//! One request to one host, and its answer: bounded, timed, and nothing followed.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+
+use ureq::config::Config;
+use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use ureq::http::{HeaderMap, Method, Uri};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{self, DefaultResolver, ResolvedSocketAddrs};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, AsSendBody, Body, SendBody};
+
+use super::client::DOCKER_HOST;
+use super::failure::{Failure, Outcome};
+use super::settings::{Access, Shared, provider};
+use super::url::Url;
+use crate::ErrorKind;
+
+/// Bytes of all headers of an answer.
+const MAX_HEADERS: usize = 64 << 10;
+
+/// What is read of an answer that says no, or says where else to ask.
+const MAX_EXPLANATION: u64 = 16 << 10;
+
+/// Connections that wait for another request, for at most 15 seconds.
+const MAX_IDLE: usize = 8;
+
+/// A registry that is to check all of an upload may take so many times longer to answer.
+const PATIENCE: u32 = 10;
+
+/// What a request carries. It can be sent again.
+#[derive(Clone, Copy)]
+pub(super) enum Payload<'a> {
+    None,
+    Bytes {
+        media_type: &'a str,
+        bytes: &'a [u8],
+    },
+    /// `length` bytes from `offset` on.
+    File {
+        file: &'a File,
+        offset: u64,
+        length: u64,
+    },
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) payload: Payload<'a>,
+    /// Whether the answer is checked against a digest that is known before.
+    pub(super) self_certifying: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(method: Method, url: Url) -> Self {
+        Request { method, url, headers: Vec::new(), payload: Payload::None, self_certifying: false }
+    }
+
+    pub(super) fn get(url: Url) -> Self {
+        Request::new(Method::GET, url)
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn self_certifying(mut self, whether: bool) -> Self {
+        self.self_certifying = whether;
+        self
+    }
+
+    pub(super) fn payload(mut self, payload: Payload<'a>) -> Self {
+        self.payload = payload;
+        self
+    }
+}
+
+/// An answer whose body is not read yet.
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    /// Who answered.
+    pub(super) url: Url,
+}
+
+impl Response {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Where it leads.
+    pub(super) fn location(&self) -> Outcome<Url> {
+        match self.header(LOCATION.as_str()) {
+            Some(location) => Url::parse(location, Some(&self.url)),
+            None => Err(Failure::new(
+                ErrorKind::InvalidData,
+                format!("{} answered {} without a Location", self.url.authority(), self.status),
+            )),
+        }
+    }
+
+    /// The whole body, of at most `most` bytes.
+    pub(super) fn read(self, most: u64) -> Outcome<Vec<u8>> {
+        let host = self.url.authority().to_owned();
+        let mut bytes = Vec::new();
+        let mut body = self.reader().take(most + 1);
+        body.read_to_end(&mut bytes).map_err(|error| Failure::io(&host, error))?;
+        if bytes.len() as u64 > most {
+            return Err(Failure::new(
+                ErrorKind::InvalidData,
+                format!("{host}: its answer is larger than {most} bytes"),
+            ));
+        }
+        Ok(bytes)
+    }
+
+    /// The body, unbounded.
+    pub(super) fn reader(self) -> impl Read {
+        self.body.into_with_config().limit(u64::MAX).reader()
+    }
+
+    /// Reads what little there may be, so that the connection can be used again.
+    pub(super) fn drain(self) {
+        let _ = io::copy(&mut self.reader().take(MAX_EXPLANATION), &mut io::sink());
+    }
+
+    /// What a status that says no means.
+    pub(super) fn failure(self) -> Failure {
+        let (status, host) = (self.status, self.url.authority().to_owned());
+        let after = self.header(RETRY_AFTER.as_str()).and_then(super::retry::after);
+        let mut bytes = Vec::new();
+        // Without an explanation, the status alone says why.
+        let _ = self.reader().take(MAX_EXPLANATION).read_to_end(&mut bytes);
+        Failure::status(&host, status, &bytes, after)
+    }
+}
+
+impl Shared {
+    /// Sends `request` with `authorization` to the host it names.
+    pub(super) fn exchange(
+        &self,
+        request: &Request<'_>,
+        authorization: Option<&str>,
+    ) -> Outcome<Response> {
+        let host = request.url.authority();
+        if !self.host.is_current() {
+            return Err(Failure::new(ErrorKind::InvalidState, "this process is a forked copy")
+                .fix("open the registries and the store anew there"));
+        }
+        let agent = self.agent(&request.url);
+        let mut builder = ureq::http::Request::builder()
+            .method(request.method.clone())
+            .uri(request.url.to_string());
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
+        }
+        if let Some(authorization) = authorization {
+            builder = builder.header(AUTHORIZATION, authorization);
+        }
+        let invalid = |error: ureq::http::Error| {
+            Failure::new(ErrorKind::InvalidData, format!("{host}: no request can be made: {error}"))
+        };
+        let sent = match request.payload {
+            Payload::None if request.method == Method::GET || request.method == Method::HEAD => {
+                agent.run(builder.body(()).map_err(invalid)?)
+            }
+            Payload::None => {
+                let request = builder.body(&b""[..]).map_err(invalid)?;
+                agent.run(self.patient(&agent, request))
+            }
+            Payload::Bytes { media_type, bytes } => {
+                agent.run(builder.header(CONTENT_TYPE, media_type).body(bytes).map_err(invalid)?)
+            }
+            Payload::File { mut file, offset, length } => {
+                let opened = |e| Failure::from(crate::Error::os("read", "a blob", e));
+                // A description of its own, whose position others do not move.
+                file.seek(SeekFrom::Start(offset)).map_err(opened)?;
+                let mut piece = file.take(length);
+                let builder = builder
+                    .header(CONTENT_TYPE, "application/octet-stream")
+                    .header(CONTENT_LENGTH, length);
+                let request = builder.body(SendBody::from_reader(&mut piece)).map_err(invalid)?;
+                agent.run(self.patient(&agent, request))
+            }
+        };
+        let (parts, body) = sent.map_err(|error| Failure::transport(host, error))?.into_parts();
+        let status = parts.status.as_u16();
+        Ok(Response { status, headers: parts.headers, body, url: request.url.clone() })
+    }
+
+    /// With more time for the answer.
+    fn patient<S: AsSendBody>(
+        &self,
+        agent: &Agent,
+        request: ureq::http::Request<S>,
+    ) -> ureq::http::Request<S> {
+        let timeout = Some(self.settings.timeout.saturating_mul(PATIENCE));
+        let config = agent.configure_request(request);
+        config.timeout_recv_response(timeout).timeout_per_read(timeout).build()
+    }
+
+    /// The connections to a host. Those without certificates of their own share the platform's,
+    /// which take a while to be read.
+    fn agent(&self, url: &Url) -> Agent {
+        let access = self.settings.access(name(url.authority()));
+        let key = match access {
+            Some(Access { authorities: Some(_), .. } | Access { client: Some(_), .. }) => {
+                url.authority()
+            }
+            _ if is_loopback(url) => "localhost",
+            _ => "",
+        };
+        // Nothing can panic half way through a change of the map.
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let timeout = Some(self.settings.timeout);
+            let config = Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_response_header_size(MAX_HEADERS)
+                .user_agent(concat!("skep/", env!("CARGO_PKG_VERSION")))
+                .tls_config(tls(access))
+                .max_idle_connections(MAX_IDLE)
+                .max_idle_connections_per_host(MAX_IDLE)
+                .timeout_connect(timeout)
+                .timeout_send_request(timeout)
+                .timeout_recv_response(timeout)
+                .timeout_per_read(timeout)
+                .timeout_per_write(timeout);
+            let config = if is_loopback(url) { config.proxy(None) } else { config };
+            Agent::with_parts(config.build(), DefaultConnector::default(), Resolver::default())
+        };
+        agents.entry(key.to_owned()).or_insert_with(make).clone()
+    }
+}
+
+/// Resolves names in the calling thread. Ureq's own resolver leaves a thread behind when a name
+/// takes longer than it may.
+#[derive(Debug, Default)]
+struct Resolver(DefaultResolver);
+
+impl resolver::Resolver for Resolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.0.resolve(uri, config, NextTimeout::default())
+    }
+}
+
+/// Whether it is this machine, which is never asked through a proxy.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// What settings call the host of an address.
+fn name(authority: &str) -> &str {
+    if authority == DOCKER_HOST { "docker.io" } else { authority }
+}
+
+fn tls(access: Option<&Access>) -> TlsConfig {
+    let roots = match access.and_then(|access| access.authorities.as_ref()) {
+        Some(authorities) => RootCerts::new_with_certs(authorities),
+        None => RootCerts::PlatformVerifier,
+    };
+    TlsConfig::builder()
+        .root_certs(roots)
+        .client_cert(access.and_then(|access| access.client.clone()))
+        .unversioned_rustls_crypto_provider(Arc::new(provider()))
+        .build()
+}

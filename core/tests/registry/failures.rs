@@ -1,0 +1,319 @@
+//! Registries that fail, lie, or never end.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use skep::ErrorKind;
+use skep::image::Digest;
+use skep::image::registry::PullOptions;
+
+use crate::image::{Made, OCI_INDEX, OCI_MANIFEST, Store, descriptor};
+use crate::scripted::{Asked, Reply, Server, registry};
+
+fn made() -> Made {
+    Made::new("failures", &[300_000])
+}
+
+fn options(server: &Server) -> PullOptions {
+    PullOptions::new().registries(&server.registries()).unpack(false)
+}
+
+/// A registry whose layer is answered by `layer`; its argument counts from 0.
+fn with_layer(layer: impl Fn(u32, &Asked, Reply) -> Reply + Send + Sync + 'static) -> Server {
+    let (made, times) = (made(), AtomicU32::new(0));
+    let target = format!("/v2/app/blobs/{}", Digest::of(&made.layers[0]));
+    Server::start(move |asked| {
+        let right = registry(&made, asked);
+        match asked.target == target {
+            true => layer(times.fetch_add(1, Ordering::SeqCst), asked, right),
+            false => right,
+        }
+    })
+}
+
+/// A registry whose manifest is answered by `reply`.
+fn with_manifest(reply: impl Fn(u32) -> Reply + Send + Sync + 'static) -> Server {
+    let (made, times) = (made(), AtomicU32::new(0));
+    Server::start(move |asked| match asked.target.as_str() {
+        "/v2/app/manifests/1" => reply(times.fetch_add(1, Ordering::SeqCst)),
+        _ => registry(&made, asked),
+    })
+}
+
+fn layer_requests(server: &Server) -> usize {
+    server.lines(&format!("GET /v2/app/blobs/{}", Digest::of(&made().layers[0]))).len()
+}
+
+#[track_caller]
+fn succeeds(server: &Server) -> usize {
+    let store = Store::new();
+    let image = store.images.pull(&format!("{}/app:1", server.name()), &options(server)).unwrap();
+    assert_eq!(*image.id(), made().id());
+    assert_eq!(store.names("partial"), [""; 0]);
+    layer_requests(server)
+}
+
+/// The message of a pull that fails and makes no image.
+#[track_caller]
+fn fails(server: &Server, kind: ErrorKind) -> String {
+    let store = Store::new();
+    let name = format!("{}/app:1", server.name());
+    let error = store.images.pull(&name, &options(server)).unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert_eq!(store.images.list().unwrap(), []);
+    assert_eq!(store.names("images/blobs/sha256"), [""; 0]);
+    assert_eq!(store.names("staging"), [""; 0]);
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("cannot pull {name}: ")), "{text}");
+    text
+}
+
+#[test]
+fn a_failing_registry_is_asked_again() {
+    for status in [500, 502, 503, 429] {
+        let server = with_layer(move |time, _, right| match time {
+            0 => Reply::new(status, "").header("Retry-After", "0"),
+            _ => right,
+        });
+        assert_eq!(succeeds(&server), 2, "{status}");
+    }
+    let server = with_manifest(|time| match time {
+        0 => Reply::new(500, ""),
+        _ => Reply::new(200, made().manifest).header("Content-Type", OCI_MANIFEST),
+    });
+    succeeds(&server);
+}
+
+#[test]
+fn a_registry_that_keeps_failing_is_given_up() {
+    let server = with_layer(|_, _, _| Reply::new(503, r#"{"errors":[{"code":"UNAVAILABLE"}]}"#));
+    let text = fails(&server, ErrorKind::Io);
+    assert!(text.contains("503: UNAVAILABLE"), "{text}");
+    assert_eq!(layer_requests(&server), 3);
+    for status in [400, 404, 501] {
+        let server = with_layer(move |_, _, _| Reply::new(status, ""));
+        let kind = if status == 404 { ErrorKind::NotFound } else { ErrorKind::Io };
+        fails(&server, kind);
+        assert_eq!(layer_requests(&server), 1, "{status}");
+    }
+}
+
+#[test]
+fn who_wants_to_be_left_alone_for_long_is() {
+    let server = with_layer(|_, _, _| Reply::new(429, "").header("Retry-After", "3600"));
+    let text = fails(&server, ErrorKind::ResourceExhausted);
+    assert!(text.contains("try again later"), "{text}");
+    assert_eq!(layer_requests(&server), 1);
+}
+
+#[test]
+fn a_broken_download_is_gone_on_with() {
+    let server = with_layer(|time, _, right| if time < 2 { right.cut(100_000) } else { right });
+    assert_eq!(succeeds(&server), 3);
+    let asked = server.asked();
+    let ranges: Vec<_> = asked.iter().filter_map(|asked| asked.header("range")).collect();
+    assert_eq!(ranges, ["bytes=100000-", "bytes=200000-"]);
+}
+
+#[test]
+fn who_knows_no_ranges_is_begun_with_again() {
+    let server = with_layer(|time, _, right| match time {
+        0 => right.cut(100_000),
+        _ => Reply::new(200, made().layers[0].clone()),
+    });
+    assert_eq!(succeeds(&server), 2);
+    for wrong in ["bytes 5-9/10", "nonsense"] {
+        let server = with_layer(move |time, asked, right| match (time, asked.header("range")) {
+            (0, _) => right.cut(100_000),
+            (_, Some(_)) => Reply::new(206, "xxxxx").header("Content-Range", wrong),
+            (_, None) => right,
+        });
+        assert_eq!(succeeds(&server), 3, "{wrong}");
+    }
+    let server = with_layer(|time, asked, right| match (time, asked.header("range")) {
+        (0, _) => right.cut(100_000),
+        (_, Some(_)) => Reply::new(416, ""),
+        (_, None) => right,
+    });
+    assert_eq!(succeeds(&server), 3);
+}
+
+#[test]
+fn a_blob_that_always_ends_too_early_is_refused() {
+    let server = with_layer(|_, _, right| right.cut(0));
+    fails(&server, ErrorKind::Io);
+    assert_eq!(layer_requests(&server), 3);
+}
+
+#[test]
+fn other_bytes_than_announced_are_refused() {
+    let wrong = |length: usize| move |_, _: &Asked, _| Reply::new(200, vec![b'x'; length]);
+    let length = made().layers[0].len();
+    let text = fails(&with_layer(wrong(length)), ErrorKind::DigestMismatch);
+    assert!(text.contains("hashes to"), "{text}");
+    for other in [length + 1, length - 1, 0] {
+        let text = fails(&with_layer(wrong(other)), ErrorKind::DigestMismatch);
+        assert!(text.contains(&format!("{other} bytes")), "{text}");
+    }
+    let endless = with_layer(|_, _, _| Reply::endless_body());
+    let text = fails(&endless, ErrorKind::DigestMismatch);
+    assert!(text.contains("more than the"), "{text}");
+}
+
+#[test]
+fn a_manifest_is_what_it_is_said_to_be() {
+    let right = || Reply::new(200, made().manifest);
+    let other = Digest::of(b"other").to_string();
+    let index = json!({"schemaVersion": 2, "manifests": [], "layers": []}).to_string();
+    let nested = "[".repeat(100_000);
+    let cases: Vec<(&str, Reply, ErrorKind)> = vec![
+        ("digest", right().header("Docker-Content-Digest", other), ErrorKind::DigestMismatch),
+        ("media type", right().header("Content-Type", OCI_INDEX), ErrorKind::InvalidData),
+        ("both", Reply::new(200, index).header("Content-Type", OCI_INDEX), ErrorKind::InvalidData),
+        ("nested", Reply::new(200, nested), ErrorKind::InvalidData),
+        ("config", Reply::new(200, large_config()), ErrorKind::InvalidData),
+        ("html", Reply::new(200, "<html>"), ErrorKind::InvalidData),
+        ("nothing", Reply::new(200, ""), ErrorKind::InvalidData),
+        ("no type", Reply::new(200, "{}"), ErrorKind::Unsupported),
+        ("large", Reply::new(200, vec![b' '; (4 << 20) + 1]), ErrorKind::InvalidData),
+        ("endless", Reply::endless_body(), ErrorKind::InvalidData),
+        ("endless headers", Reply::endless_headers(), ErrorKind::InvalidData),
+    ];
+    for (what, reply, kind) in cases {
+        println!("{what}");
+        fails(&with_manifest(move |_| reply.clone()), kind);
+    }
+}
+
+/// A manifest whose config is not to be fetched.
+fn large_config() -> Vec<u8> {
+    let mut manifest: serde_json::Value = serde_json::from_slice(&made().manifest).unwrap();
+    manifest["config"]["size"] = json!(5 << 20);
+    manifest.to_string().into_bytes()
+}
+
+#[test]
+fn a_silent_registry_is_not_waited_for() {
+    let server = with_layer(|_, _, right| right.hang(100_000));
+    let registries =
+        server.registries().attempts(1, Duration::ZERO).timeout(Duration::from_secs(1));
+    let options = options(&server).registries(&registries);
+    let store = Store::new();
+    let error = store.images.pull(&format!("{}/app:1", server.name()), &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    let partial = store.root().join("partial").join(Digest::of(&made().layers[0]).hex());
+    assert_eq!(std::fs::metadata(partial).unwrap().len(), 100_000);
+}
+
+#[test]
+fn nobody_there_is_told() {
+    let gone = Server::start(|_| Reply::new(500, ""));
+    let (name, registries) = (gone.name(), gone.registries());
+    drop(gone);
+    let error = registries.ping(&name).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[test]
+fn an_image_for_another_machine_is_refused_unless_it_is_asked_for() {
+    let made = Made::for_platform("other", &[10], "linux", "s390x");
+    let served = made.clone();
+    let server = Server::start(move |asked| registry(&served, asked));
+    let text = fails(&server, ErrorKind::Unsupported);
+    assert!(text.contains("linux/s390x"), "{text}");
+    let options = options(&server).platform("linux/s390x".parse().unwrap());
+    let store = Store::new();
+    let image = store.images.pull(&format!("{}/app:1", server.name()), &options).unwrap();
+    assert_eq!(*image.id(), made.id());
+}
+
+#[test]
+fn of_an_index_the_platform_is_chosen() {
+    let platforms = [("arm", Some("v6")), ("arm", Some("v7")), ("s390x", None)];
+    let all = platforms.map(|(arch, variant)| {
+        let salt = format!("{arch}{variant:?}");
+        (Made::for_platform(&salt, &[10], "linux", arch), arch, variant)
+    });
+    let manifests: Vec<_> = all
+        .iter()
+        .map(|(made, arch, variant)| {
+            let mut entry = descriptor(OCI_MANIFEST, &made.manifest);
+            entry["platform"] = json!({"os": "linux", "architecture": arch});
+            if let Some(variant) = variant {
+                entry["platform"]["variant"] = json!(variant);
+            }
+            entry
+        })
+        .collect();
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
+    let index = index.to_string().into_bytes();
+    let (digest, served) = (Digest::of(&index), all.clone());
+    let server = Server::start(move |asked| {
+        if asked.target.ends_with("/1") || asked.target.ends_with(&digest.to_string()) {
+            return Reply::new(200, index.clone()).header("Content-Type", OCI_INDEX);
+        }
+        let replies = served.iter().map(|(made, ..)| registry(made, asked));
+        replies.fold(Reply::new(404, ""), |found, reply| if reply.is_ok() { reply } else { found })
+    });
+    for (platform, expected) in [("linux/arm", 1), ("linux/arm/v6", 0), ("linux/s390x", 2)] {
+        let options = options(&server).platform(platform.parse().unwrap());
+        let store = Store::new();
+        let image = store.images.pull(&format!("{}/app:1", server.name()), &options).unwrap();
+        assert_eq!(*image.id(), all[expected].0.id(), "{platform}");
+        let by_digest = format!("{}/app@{digest}", server.name());
+        let image = store.images.pull(&by_digest, &options).unwrap();
+        assert_eq!(store.images.find(&by_digest).unwrap().id(), image.id());
+    }
+    let text = fails(&server, ErrorKind::Unsupported);
+    assert!(text.contains("no image for linux/"), "{text}");
+}
+
+#[test]
+fn a_list_is_followed_from_page_to_page_and_not_for_ever() {
+    let server = Server::start(|asked| match asked.target.as_str() {
+        "/v2/app/tags/list" => Reply::new(200, r#"{"tags":["a","b"]}"#)
+            .header("Link", r#"</v2/app/tags/list?last=b>; rel="next""#),
+        "/v2/app/tags/list?last=b" => Reply::new(200, r#"{"tags":["c"]}"#),
+        "/v2/bad/tags/list" => Reply::new(200, r#"{"tags":["../../x"]}"#),
+        "/v2/empty/tags/list" => Reply::new(200, r#"{"tags":null}"#),
+        target => Reply::new(200, r#"{"tags":["x"]}"#)
+            .header("Link", format!(r#"<{target}>; rel="next""#)),
+    });
+    let tags = |name: &str| server.registries().tags(&format!("{}/{name}", server.name()));
+    assert_eq!(tags("app").unwrap(), ["a", "b", "c"]);
+    assert_eq!(tags("empty").unwrap(), [""; 0]);
+    assert_eq!(tags("bad").unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_eq!(tags("round").unwrap_err().kind(), ErrorKind::InvalidData);
+}
+
+#[test]
+fn referrers_come_from_the_interface_or_from_their_tag() {
+    let subject = Digest::of(b"subject");
+    let entry = |kind: &str| {
+        let mut entry = descriptor(OCI_MANIFEST, kind.as_bytes());
+        entry["artifactType"] = json!(kind);
+        entry
+    };
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry("a/b"), entry("c/d")]});
+    let index = index.to_string();
+    let server = Server::start(move |asked| {
+        let reply = || Reply::new(200, index.clone()).header("Content-Type", OCI_INDEX);
+        let target = asked.target.split('?').next().unwrap_or_default();
+        match target {
+            _ if target == format!("/v2/new/referrers/{subject}") => reply(),
+            _ if target == format!("/v2/old/manifests/sha256-{}", subject.hex()) => reply(),
+            _ => Reply::new(404, ""),
+        }
+    });
+    for name in ["new", "old"] {
+        let reference = format!("{}/{name}@{subject}", server.name());
+        let referrers = |kind| server.registries().referrers(&reference, kind).unwrap();
+        assert_eq!(referrers(None).len(), 2, "{name}");
+        let [one] = &referrers(Some("c/d"))[..] else { panic!("{name}") };
+        assert_eq!(one.digest, Digest::of(b"c/d"));
+    }
+    let none = format!("{}/none@{subject}", server.name());
+    assert_eq!(server.registries().referrers(&none, None).unwrap(), []);
+}
