@@ -12,9 +12,8 @@ pub(super) use docker::finish;
 
 use std::path::Path;
 
-use super::digest::Digest;
 use super::handle::Image;
-use super::layout::{StagedBlob, Staging, blob_name, read_bounded};
+use super::layout::{StagedBlob, Staging, read_bounded};
 use super::manifest::{Descriptor, Index};
 use super::reference::Reference;
 use super::store::{Images, set_reference};
@@ -149,9 +148,9 @@ impl Images {
         let published = self.place(candidates, &mut placed).and_then(|()| self.enter(candidates));
         match published {
             Err(error) => {
-                for digest in &placed {
-                    // What cannot be removed now, a prune removes.
-                    let _ = self.layout.remove(&blob_name(digest));
+                for blob in placed {
+                    // Where that fails, a prune removes it.
+                    let _ = std::fs::rename(self.layout.blob_path(&blob.digest), &blob.path);
                 }
                 Err(error)
             }
@@ -160,7 +159,11 @@ impl Images {
     }
 
     /// Gives staged blobs their names, and notes those that were not there.
-    fn place(&self, candidates: &[Candidate], placed: &mut Vec<Digest>) -> Result<()> {
+    fn place<'a>(
+        &self,
+        candidates: &'a [Candidate],
+        placed: &mut Vec<&'a StagedBlob>,
+    ) -> Result<()> {
         let blobs = || candidates.iter().flat_map(|candidate| &candidate.blobs);
         for blob in blobs().filter(|blob| !blob.path.exists()) {
             if !self.layout.has_blob(&blob.digest) {
@@ -177,7 +180,7 @@ impl Images {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && known => {}
                 Err(e) => return Err(Error::os("store blob", place.display().to_string(), e)),
                 Ok(()) if known => {}
-                Ok(()) => placed.push(blob.digest),
+                Ok(()) => placed.push(blob),
             }
         }
         Ok(())
