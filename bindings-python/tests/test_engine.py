@@ -411,3 +411,23 @@ def test_wrong_values_of_a_childs_methods(engine: skep.Engine) -> None:
             assert isinstance(caught.value, skep.InvalidInputError)
             assert str(caught.value) == text
         assert child.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("encoding", LookupError), ("errors", LookupError), ("encoding", TypeError)]
+)
+def test_a_codec_that_is_not_there_starts_nothing(
+    engine: skep.Engine, directory: Path, name: str, kind: type[Exception]
+) -> None:
+    codec: Any = {name: 5 if kind is TypeError else "nope"}
+    mounts = [skep.Mount.bind(directory, "/mnt")]
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for start in (engine.run, engine.spawn):
+        with pytest.raises(kind):
+            start(
+                IMAGE, ["touch", "/mnt/started"], mounts=mounts, stdout=skep.PIPE, stderr=skep.PIPE,
+                **codec,
+            )  # fmt: skip
+    gc.collect()
+    assert list(directory.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
