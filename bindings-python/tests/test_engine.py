@@ -431,3 +431,16 @@ def test_a_codec_that_is_not_there_starts_nothing(
     gc.collect()
     assert list(directory.iterdir()) == []
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_half_a_character_does_not_hide_how_it_ended(engine: skep.Engine) -> None:
+    """What is killed amid its output has often written half a character."""
+    script = "printf 'caf\\303'; exec sleep 600"
+    with pytest.raises(skep.TimeoutError) as timeout:
+        engine.run(IMAGE, ["sh", "-c", script], encoding="utf-8", timeout=0.5)
+    assert timeout.value.stdout == "caf�"
+    with pytest.raises(skep.ExitError) as exit:
+        engine.run(IMAGE, ["sh", "-c", "printf '\\303' >&2; exit 3"], encoding="utf-8", check=True)
+    assert exit.value.stderr == "�"
+    with pytest.raises(UnicodeDecodeError):
+        engine.run(IMAGE, ["printf", "\\303"], encoding="utf-8")

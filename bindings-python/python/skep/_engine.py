@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from skep import _skep
 from skep._child import Child
 from skep._errors import check as check_status
+from skep._errors import is_failure
 from skep._results import CompletedContainer
 from skep._text import Codec, encode_input
 
@@ -221,7 +222,14 @@ def completed(
     if codec is None:
         result = CompletedContainer(list(args), status, stdout, stderr)
     else:
-        out, err = codec.decode(stdout), codec.decode(stderr)
+        try:
+            out, err = codec.decode(stdout), codec.decode(stderr)
+        except UnicodeDecodeError:
+            # What was killed has often written half a character; how it ended matters more.
+            if not is_failure(status, exit_code=check):
+                raise
+            codec = Codec(codec.encoding, "replace")
+            out, err = codec.decode(stdout), codec.decode(stderr)
         result = CompletedContainer(list(args), status, out, err)
     check_status(result, exit_code=check)
     return result
