@@ -421,6 +421,8 @@ def test_a_codec_that_is_not_there_starts_nothing(
 ) -> None:
     codec: Any = {name: 5 if kind is TypeError else "nope"}
     mounts = [skep.Mount.bind(directory, "/mnt")]
+    engine.run(IMAGE, ["true"])
+    gc.collect()
     descriptors = len(os.listdir("/proc/self/fd"))
     for start in (engine.run, engine.spawn):
         with pytest.raises(kind):
@@ -430,7 +432,7 @@ def test_a_codec_that_is_not_there_starts_nothing(
             )  # fmt: skip
     gc.collect()
     assert list(directory.iterdir()) == []
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 def test_half_a_character_does_not_hide_how_it_ended(engine: skep.Engine) -> None:
