@@ -446,3 +446,12 @@ def test_half_a_character_does_not_hide_how_it_ended(engine: skep.Engine) -> Non
     assert exit.value.stderr == "�"
     with pytest.raises(UnicodeDecodeError):
         engine.run(IMAGE, ["printf", "\\303"], encoding="utf-8")
+
+
+def test_no_arguments(engine: skep.Engine) -> None:
+    """None is an image's command, as for every other option."""
+    nothing: Any = None
+    assert engine.run(IMAGE, nothing, entrypoint=["echo", "x"]).stdout == b"x\n"
+    with engine.spawn(IMAGE, nothing, entrypoint=["true"]) as child:
+        assert child.args == []
+        assert child.wait().success

@@ -23,9 +23,9 @@ class BaseChild:
     args: list[str]
     """The arguments that it was given."""
 
-    def __init__(self, native: _skep.Child, args: Sequence[str]) -> None:
+    def __init__(self, native: _skep.Child, args: Sequence[str] | None) -> None:
         self._native = native
-        self.args = list(args)
+        self.args = list(args or ())
         self._status: ExitStatus | None = None
 
     @property
@@ -113,7 +113,9 @@ class Child(BaseChild, Generic[AnyStr]):
     stderr: IO[AnyStr] | None
     """The pipe of its errors, likewise."""
 
-    def __init__(self, native: _skep.Child, args: Sequence[str], codec: Codec | None) -> None:
+    def __init__(
+        self, native: _skep.Child, args: Sequence[str] | None, codec: Codec | None
+    ) -> None:
         super().__init__(native, args)
 
         def opened(fd: int | None, mode: str) -> IO[AnyStr] | None:

@@ -53,7 +53,7 @@ class Engine:
     def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: Buffer | None = None,
         text: Literal[False] | None = None,
@@ -66,7 +66,7 @@ class Engine:
     def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: str | None = None,
         text: Literal[True],
@@ -79,7 +79,7 @@ class Engine:
     def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: str | None = None,
         text: bool | None = None,
@@ -91,7 +91,7 @@ class Engine:
     def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: Any = None,
         text: bool | None = None,
@@ -146,7 +146,7 @@ class Engine:
     def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         text: Literal[False] | None = None,
         encoding: None = None,
@@ -157,7 +157,7 @@ class Engine:
     def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         text: Literal[True],
         encoding: str | None = None,
@@ -168,7 +168,7 @@ class Engine:
     def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         text: bool | None = None,
         encoding: str,
@@ -178,7 +178,7 @@ class Engine:
     def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         text: bool | None = None,
         encoding: str | None = None,
@@ -211,7 +211,7 @@ class Engine:
 
 
 def completed(
-    args: Sequence[str],
+    args: Sequence[str] | None,
     output: tuple[ExitStatus, bytes, bytes],
     codec: Codec | None,
     check: bool,
@@ -220,7 +220,7 @@ def completed(
     status, stdout, stderr = output
     result: CompletedContainer[Any]
     if codec is None:
-        result = CompletedContainer(list(args), status, stdout, stderr)
+        result = CompletedContainer(list(args or ()), status, stdout, stderr)
     else:
         try:
             out, err = codec.decode(stdout), codec.decode(stderr)
@@ -230,6 +230,6 @@ def completed(
                 raise
             codec = Codec(codec.encoding, "replace")
             out, err = codec.decode(stdout), codec.decode(stderr)
-        result = CompletedContainer(list(args), status, out, err)
+        result = CompletedContainer(list(args or ()), status, out, err)
     check_status(result, exit_code=check)
     return result

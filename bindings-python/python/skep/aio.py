@@ -71,7 +71,7 @@ class Engine:
     async def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: Buffer | None = None,
         text: Literal[False] | None = None,
@@ -84,7 +84,7 @@ class Engine:
     async def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: str | None = None,
         text: Literal[True],
@@ -97,7 +97,7 @@ class Engine:
     async def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: str | None = None,
         text: bool | None = None,
@@ -109,7 +109,7 @@ class Engine:
     async def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: Any = None,
         text: bool | None = None,
@@ -133,7 +133,7 @@ class Engine:
     async def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         **options: Unpack[StartOptions],
     ) -> Child:
         """Starts a container and returns when its command runs; see `skep.Engine.spawn`.
@@ -176,7 +176,7 @@ class Child(BaseChild):
     def __init__(
         self,
         native: _skep.Child,
-        args: Sequence[str],
+        args: Sequence[str] | None,
         stdin: asyncio.StreamWriter | None,
         stdout: asyncio.StreamReader | None,
         stderr: asyncio.StreamReader | None,
@@ -308,7 +308,7 @@ async def _started(start: Callable[[], _R]) -> _R:
         raise
 
 
-async def _connected(native: _skep.Child, args: Sequence[str]) -> Child:
+async def _connected(native: _skep.Child, args: Sequence[str] | None) -> Child:
     """The child with its pipes in this task's loop."""
     transports: list[asyncio.BaseTransport] = []
 
