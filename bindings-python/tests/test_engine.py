@@ -455,3 +455,26 @@ def test_no_arguments(engine: skep.Engine) -> None:
     with engine.spawn(IMAGE, nothing, entrypoint=["true"]) as child:
         assert child.args == []
         assert child.wait().success
+
+
+def test_numbers_that_no_type_holds_are_refused_in_cores_words(
+    engine: skep.Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Those with more digits than Python writes, too; and nothing is printed."""
+    huge: Any = 10**5000
+    options: list[Any] = [{"pids": huge}, {"memory": huge}, {"memory_swap": huge}]
+    for option in [*options, {"rlimits": {"nofile": huge}}]:
+        with pytest.raises(skep.InvalidInputError, match=r"^cannot .*a number of 16610 bits"):
+            engine.run(IMAGE, ["true"], **option)
+    with pytest.raises(skep.InvalidInputError, match="cannot limit time to inf s"):
+        engine.run(IMAGE, ["true"], timeout=huge)
+    with pytest.raises(skep.InvalidInputError, match="cannot limit time to -inf s"):
+        engine.run(IMAGE, ["true"], timeout=-huge)
+    with pytest.raises(skep.InvalidInputError, match="cannot limit cpus to inf"):
+        engine.run(IMAGE, ["true"], cpus=huge)
+    with engine.spawn(IMAGE, ["sleep", "600"]) as child:
+        with pytest.raises(skep.InvalidInputError, match="cannot send signal 1099511627776; give"):
+            child.send_signal(2**40)
+        with pytest.raises(skep.InvalidInputError):
+            child.wait(huge)
+    assert capfd.readouterr().err == ""
