@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import doctest
 import gc
 import io
 import os
+import pickle
 import select
 import subprocess
 import sys
@@ -478,3 +480,13 @@ def test_numbers_that_no_type_holds_are_refused_in_cores_words(
         with pytest.raises(skep.InvalidInputError):
             child.wait(huge)
     assert capfd.readouterr().err == ""
+
+
+def test_a_running_container_has_no_copies(engine: skep.Engine) -> None:
+    """The end of a copy would be the container's."""
+    with engine.spawn(IMAGE, ["sleep", "600"]) as child:
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"cannot copy or pickle .*skep\.Child"):
+                copied(child)
+        gc.collect()
+        assert child.poll() is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import warnings
-from typing import IO, TYPE_CHECKING, AnyStr, Generic, cast
+from typing import IO, TYPE_CHECKING, AnyStr, Generic, NoReturn, cast
 
 from skep._errors import Error, TimeoutError
 
@@ -80,6 +80,10 @@ class BaseChild:
         subject = f"container {self.id}"
         text = f"cannot wait for {subject}: it still runs after {timeout} s"
         return TimeoutError(text, "wait for", subject)
+
+    def __reduce__(self) -> NoReturn:
+        # The end of a copy would kill the container.
+        raise TypeError(f"cannot copy or pickle {self!r}")
 
     def __repr__(self) -> str:
         name = f"{type(self).__module__}.{type(self).__qualname__}"
