@@ -380,3 +380,29 @@ def test_no_output_and_no_thread(store: Path) -> None:
     assert len(os.listdir("/proc/self/task")) == 1
     """
     assert run_program(store, body) == ""
+
+
+def test_subinterpreters_are_refused(store: Path) -> None:
+    """Whichever comes first, and what is refused breaks nothing."""
+    body = """
+    try:
+        import _interpreters as subinterpreters
+        fresh = lambda: subinterpreters.create("legacy")
+    except ImportError:
+        import _xxsubinterpreters as subinterpreters
+        fresh = lambda: subinterpreters.create()
+    attempt = '''if True:
+        try:
+            import skep
+            print("imported", flush=True)
+        except ImportError as error:
+            print(error, flush=True)
+    '''
+    for _ in range(2):
+        one = fresh()
+        subinterpreters.run_string(one, attempt)
+        subinterpreters.destroy(one)
+    assert isinstance(engine.run(IMAGE, ["true"]).status, skep.ExitStatus)
+    """
+    refusal = "skep works in the main interpreter alone, not in a subinterpreter\n"
+    assert run_program(store, body) == refusal * 2
