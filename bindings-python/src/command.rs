@@ -11,7 +11,7 @@ use crate::collector::Collector;
 use crate::engine::Engine;
 use crate::error::raise;
 use crate::images::Image;
-use crate::options::{Pids, Rlimits, Seconds, Size, Swap, Variables};
+use crate::options::{Pids, Real, Rlimits, Seconds, Size, Swap, Variables};
 use crate::root::{Mount, Root};
 use crate::stdio::Stream;
 
@@ -84,7 +84,7 @@ impl Command {
         rlimits: Option<Rlimits>,
         memory: Option<Size>,
         memory_swap: Option<Swap>,
-        cpus: Option<f64>,
+        cpus: Option<Real>,
         pids: Option<Pids>,
         timeout: Option<Seconds>,
         stdin: Option<Stream>,
@@ -108,7 +108,7 @@ impl Command {
         }
         memory.map(|Size(limit)| command.memory(limit));
         memory_swap.map(|Swap(swap)| command.memory_swap(swap));
-        cpus.map(|cpus| command.cpus(cpus));
+        cpus.map(|Real(cpus)| command.cpus(cpus));
         pids.map(|Pids(limit)| command.pids(limit));
         timeout.map(|Seconds(timeout)| command.timeout(timeout));
         stdin.map(|Stream(stdio)| command.stdin(stdio));
