@@ -53,8 +53,9 @@ fn open_by_steps(dir: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<Owne
         above = Some(rustix::fs::openat(at, name, step, Mode::empty())?);
     }
     let at = above.as_ref().map_or(dir, AsFd::as_fd);
-    let slash = if path.ends_with(b"/") { OFlags::DIRECTORY } else { OFlags::empty() };
-    rustix::fs::openat(at, last, flags | slash, Mode::empty())
+    let inside = path.ends_with(b"/") || path.ends_with(b"/.");
+    let directory = if inside { OFlags::DIRECTORY } else { OFlags::empty() };
+    rustix::fs::openat(at, last, flags | directory, Mode::empty())
 }
 
 /// openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: symlinks and ".." are followed as if
@@ -176,6 +177,7 @@ mod tests {
             ("a/none", OFlags::PATH, Err(Errno::NOENT)),
             ("a/b/file/x", OFlags::PATH, Err(Errno::NOTDIR)),
             ("a/b/file/", OFlags::PATH, Err(Errno::NOTDIR)),
+            ("a/b/file/.", OFlags::PATH, Err(Errno::NOTDIR)),
             // The link itself.
             ("a/b/out", OFlags::PATH, Ok(())),
             ("a/b/out", OFlags::DIRECTORY, Err(Errno::NOTDIR)),
