@@ -2,12 +2,28 @@
 
 use std::time::Duration;
 
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyMapping;
+use pyo3::types::{PyMapping, PyString};
 use skep::{Bytes, Error, MemorySwap, RlimitResource};
 
 use crate::error::raise;
+
+/// A command: one `str` is none, although it is a sequence of them.
+pub(crate) struct Words(pub(crate) Vec<String>);
+
+impl<'py> FromPyObject<'_, 'py> for Words {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Words> {
+        if object.is_instance_of::<PyString>() {
+            let message = "args and entrypoint are sequences of str, such as [\"sh\", \"-c\", \"...\"], \
+                           and not one str";
+            return Err(PyTypeError::new_err(message));
+        }
+        object.extract().map(Words)
+    }
+}
 
 /// A number of bytes, as an `int` or in docker's notation: `"256m"`.
 pub(crate) struct Size(pub(crate) Bytes);

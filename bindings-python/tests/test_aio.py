@@ -30,7 +30,7 @@ def threads() -> set[str]:
 
 def pipes() -> set[str]:
     """Those that this process has open."""
-    found = set()
+    found: set[str] = set()
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):
             found.add(os.readlink(f"/proc/self/fd/{fd}"))

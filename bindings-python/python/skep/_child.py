@@ -7,12 +7,12 @@ import signal
 import warnings
 from typing import IO, TYPE_CHECKING, AnyStr, Generic, NoReturn, cast
 
+from skep import _skep
 from skep._errors import Error, TimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skep import _skep
     from skep._results import ExitStatus, Usage
     from skep._text import Codec
 
@@ -152,6 +152,7 @@ class Child(BaseChild, Generic[AnyStr]):
 
         `grace`: seconds after which it is killed.
         """
+        _skep.check_seconds(grace)
         with contextlib.suppress(TimeoutError):
             self.send_signal(self._native.stop_signal)
             return self.wait(grace)

@@ -88,6 +88,32 @@ class Engine:
         check: bool = False,
         **options: Unpack[StartOptions],
     ) -> CompletedContainer[str]: ...
+    @overload
+    def run(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        input: str | None = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> CompletedContainer[str]: ...
+    @overload
+    def run(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        input: Any = None,
+        text: bool,
+        encoding: str | None = None,
+        errors: str | None = None,
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> CompletedContainer[Any]: ...
     def run(
         self,
         image: Source,
@@ -175,6 +201,28 @@ class Engine:
         errors: str | None = None,
         **options: Unpack[StartOptions],
     ) -> Child[str]: ...
+    @overload
+    def spawn(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        **options: Unpack[StartOptions],
+    ) -> Child[str]: ...
+    @overload
+    def spawn(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        text: bool,
+        encoding: str | None = None,
+        errors: str | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Child[Any]: ...
     def spawn(
         self,
         image: Source,

@@ -106,6 +106,32 @@ class Engine:
         check: bool = False,
         **options: Unpack[StartOptions],
     ) -> CompletedContainer[str]: ...
+    @overload
+    async def run(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        input: str | None = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> CompletedContainer[str]: ...
+    @overload
+    async def run(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        input: Any = None,
+        text: bool,
+        encoding: str | None = None,
+        errors: str | None = None,
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> CompletedContainer[Any]: ...
     async def run(
         self,
         image: Source,
@@ -212,6 +238,7 @@ class Child(BaseChild):
 
         `grace`: seconds after which it is killed.
         """
+        _skep.check_seconds(grace)
         self.send_signal(self._native.stop_signal)
         with contextlib.suppress(TimeoutError):
             return await self.wait(grace)

@@ -64,13 +64,17 @@ pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: impl Arg, flags: OFlags) 
     let flags = flags | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     path.into_with_c_str(|path| {
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::NOSYS) => {
-                let start = path.to_bytes().iter().take_while(|byte| **byte == b'/').count();
-                let below = CString::new(&path.to_bytes()[start..]).map_err(|_| Errno::INVAL)?;
-                open_by_steps(root, &below, flags | OFlags::NOFOLLOW)
+        loop {
+            match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::NOSYS) => {
+                    let start = path.to_bytes().iter().take_while(|byte| **byte == b'/').count();
+                    let below =
+                        CString::new(&path.to_bytes()[start..]).map_err(|_| Errno::INVAL)?;
+                    return open_by_steps(root, &below, flags | OFlags::NOFOLLOW);
+                }
+                result => return result,
             }
-            result => result,
         }
     })
 }

@@ -149,7 +149,7 @@ impl Images {
             }
         }
         self.layout.write_index(&index)?;
-        let entries = self.entries(&index);
+        let entries = self.entries(&index)?;
         let image = |candidate: &Candidate| {
             let wanted = candidate.manifest.digest;
             match entries.iter().position(|entry| entry.digest() == Some(wanted)) {
