@@ -27,6 +27,8 @@ def started(store: Path, body: str) -> subprocess.Popen[str]:
 import os, signal, subprocess, sys, threading, time
 import skep
 from skep import PIPE
+# A shell without job control has its background jobs ignore this signal, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 IMAGE = {IMAGE!r}
 engine = skep.Engine({str(store)!r})
 """
@@ -98,8 +100,8 @@ def test_interrupting_a_run_kills_its_container(store: Path) -> None:
 def test_interrupting_a_wait_leaves_the_container(store: Path) -> None:
     body = """
     with engine.spawn(IMAGE, ["cat"], stdin=PIPE, stdout=PIPE) as child:
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
             child.wait()
             raise SystemExit("was not interrupted")
         except KeyboardInterrupt:
