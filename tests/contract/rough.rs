@@ -73,6 +73,34 @@ fn a_limit_of_file_sizes_is_an_error_and_no_sigxfsz() {
 }
 
 #[test]
+fn a_limit_of_file_sizes_stops_images_too() {
+    alone(|| {
+        let engine = host::engine();
+        let archive = host::directory().join("root.tar");
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(100_000);
+        tar.append_data(&mut header, "f", &[b'x'; 100_000][..]).unwrap();
+        std::fs::write(&archive, tar.into_inner().unwrap()).unwrap();
+        let images = engine.images();
+        let limited = |size, work: &dyn Fn() -> skep::Result<()>| {
+            setrlimit(Resource::RLIMIT_FSIZE, size, libc::RLIM_INFINITY).unwrap();
+            let error = work().unwrap_err();
+            setrlimit(Resource::RLIMIT_FSIZE, libc::RLIM_INFINITY, libc::RLIM_INFINITY).unwrap();
+            assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+            assert!(error.to_string().contains("RLIMIT_FSIZE"), "{error}");
+        };
+        limited(4096, &|| images.import(&archive, Some("f:1")).map(drop));
+        let image = images.import(&archive, Some("f:1")).unwrap();
+        limited(4096, &|| image.layers().map(drop));
+        limited(10, &|| images.tag("f:1", "f:2"));
+        image.layers().unwrap();
+        limited(10, &|| images.remove("f:1"));
+        images.remove("f:1").unwrap();
+    });
+}
+
+#[test]
 fn a_host_of_many_groups_runs_containers_that_have_none() {
     alone(|| {
         let groups: Vec<_> = (1000..3000).map(nix::unistd::Gid::from_raw).collect();

@@ -9,6 +9,7 @@ use super::lock::Lock;
 use super::manifest::Manifest;
 use super::reference::Reference;
 use super::store::Images;
+use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
 /// An image of a store, as it was when it was found. Clones share it.
@@ -119,7 +120,7 @@ impl Image {
         if let Some(layers) = self.0.layers.get() {
             return Ok(layers.clone());
         }
-        let unpacked = self.0.images.unpack(self);
+        let unpacked = sigpipe::without_file_size_signal(|| self.0.images.unpack(self));
         let layers =
             unpacked.map_err(|error| error.fix_data("remove the image and load it again"))?;
         Ok(self.0.layers.get_or_init(|| layers).clone())

@@ -21,6 +21,7 @@ use super::lock::Lock;
 use super::manifest::{Descriptor, Index, MAX_DOCUMENT, too_large};
 use super::tar::read_error;
 use crate::sys::path::remove_tree;
+use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
 const OCI_LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -96,13 +97,14 @@ impl Layout {
     /// fixed name beside safe.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let beside = self.path("staging/.new");
-        let write = || {
+        // The index, for whatever changes it.
+        let written = sigpipe::without_file_size_signal(|| {
             let mut file = File::create(&beside)?;
             io::Write::write_all(&mut file, bytes)?;
             file.sync_all()?;
             fs::rename(&beside, self.path(name))
-        };
-        write().map_err(|error| Error::os("write", self.path(name).display().to_string(), error))
+        });
+        written.map_err(|error| Error::os("write", self.path(name).display().to_string(), error))
     }
 
     /// Whether the store has this blob.

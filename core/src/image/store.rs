@@ -155,14 +155,15 @@ impl Images {
         let id = entries[chosen].id();
         let by_name = has_name(&entries[chosen], name);
         let keeps = |i: usize| if by_name { i != chosen } else { entries[i].id() != id };
-        let before = self.reachable(&index);
+        let before = self.reachable(&index)?;
         let mut at = 0..;
         index.manifests.retain(|_| at.next().is_none_or(keeps));
         let gone = id.filter(|_| !(0..entries.len()).any(|i| keeps(i) && entries[i].id() == id));
         // Held until the image is gone: who waits for a lease then finds that out.
         let _unused = gone.map(|id| self.lock_unused(&id, name)).transpose()?;
+        let unneeded = before.without(&self.reachable(&index)?);
         self.layout.write_index(&index)?;
-        self.remove_files(&staging, &before.without(&self.reachable(&index)))?;
+        self.remove_files(&staging, &unneeded)?;
         gone.map_or(Ok(()), |id| self.layout.remove(&format!("locks/{}", id.hex())))
     }
 
@@ -233,7 +234,7 @@ impl Images {
     /// Removes blobs, layers and leases that no image in the index needs. The caller holds the
     /// exclusive lock.
     fn sweep_unreachable(&self) -> Result<()> {
-        let kept = self.reachable(&self.layout.index()?);
+        let kept = self.reachable(&self.layout.index()?)?;
         let sweep = |directory: &str, kept: &HashSet<Digest>| {
             for name in self.layout.names(directory)? {
                 // Other names than skep's own are not skep's to touch.
@@ -249,22 +250,27 @@ impl Images {
     }
 
     /// What the index leads to; where something is damaged, as far as it can be followed.
-    fn reachable(&self, index: &Index) -> Reachable {
+    ///
+    /// # Errors
+    /// Those of reading, for want of file descriptors for instance: what cannot be looked at now is not
+    /// to be swept.
+    fn reachable(&self, index: &Index) -> Result<Reachable> {
         let mut kept = Reachable::default();
         for top in &index.manifests {
             let document = |d: &Descriptor| {
                 kept.blobs.insert(d.digest);
                 self.layout.document(d)
             };
-            let Ok((_, _, manifest)) = resolve(top, document) else { continue };
+            let Some((_, _, manifest)) = unless_damaged(resolve(top, document))? else { continue };
             kept.blobs.insert(manifest.config.digest);
             kept.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
-            let Ok(bytes) = self.layout.document(&manifest.config) else { continue };
+            let bytes = unless_damaged(self.layout.document(&manifest.config))?;
+            let Some(bytes) = bytes else { continue };
             if let Ok(config) = ImageConfig::parse(&bytes, &manifest, "config") {
                 kept.layers.extend(config.chain_ids());
             }
         }
-        kept
+        Ok(kept)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::image::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST, hos
 use crate::image::reference::Reference;
 use crate::image::store::{Images, taggable};
 use crate::image::tar::{Archive, read_error};
+use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
 impl Images {
@@ -29,7 +30,7 @@ impl Images {
     /// before then.
     pub fn import(&self, tar: impl AsRef<Path>, reference: Option<&str>) -> Result<Image> {
         let references = reference.map(taggable).transpose()?;
-        self.import_as(tar.as_ref(), references)
+        sigpipe::without_file_size_signal(|| self.import_as(tar.as_ref(), references))
             .map_err(|error| error.fix_data("make the archive again"))
     }
 

@@ -15,6 +15,7 @@ use super::layout::{StagedBlob, Staging, read_bounded};
 use super::manifest::Descriptor;
 use super::reference::Reference;
 use super::store::{Images, set_reference};
+use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
 /// Where the members of an image archive, or the files of a layout, come from.
@@ -97,7 +98,8 @@ impl Images {
         path: &Path,
         accept: impl FnOnce(&[Candidate]) -> Result<()>,
     ) -> Result<Vec<Image>> {
-        self.stage_and_publish(path, accept).map_err(|error| {
+        let loaded = sigpipe::without_file_size_signal(|| self.stage_and_publish(path, accept));
+        loaded.map_err(|error| {
             error.fix_data("save it again, with docker save, podman save or skopeo copy")
         })
     }
