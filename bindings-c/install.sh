@@ -13,9 +13,14 @@ if [ $# -lt 3 ]; then
     exit 2
 fi
 built=$1 version=$2 prefix=$3 here=$(dirname "$0")
-case $prefix in
+case $prefix:${4:-} in
 /*) root=${4:-}$prefix ;;
-*) root=$4 ;;
+'${pcfiledir}/../..':?*) root=$4 ;;
+*)
+    # Its files would be in the machine's /lib and /include.
+    echo "$0: the prefix $prefix is not an absolute path" >&2
+    exit 2
+    ;;
 esac
 work=$(mktemp -d "${TMPDIR:-/tmp}/skep-install.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -29,7 +34,9 @@ objcopy --wildcard --keep-global-symbol='skep_*' --strip-debug \
     -R .llvmbc -R .llvmcmd "$work/skep.o"
 ar rcs "$work/libskep.a" "$work/skep.o"
 objcopy --strip-debug "$built/libskep_c.so" "$work/libskep.so"
-sed "s|@PREFIX@|$prefix|; s|@VERSION@|$version|" "$here/skep.pc.in" >"$work/skep.pc"
+# A space is escaped for pkg-config, and then all of it for sed.
+escaped=$(printf '%s\n' "$prefix" | sed 's/ /\\ /g; s/[\\&|]/\\&/g')
+sed "s|@PREFIX@|$escaped|; s|@VERSION@|$version|" "$here/skep.pc.in" >"$work/skep.pc"
 
 install -d "$root/include" "$root/lib/pkgconfig"
 install -m 644 "$here/../include/skep.h" "$root/include/skep.h"

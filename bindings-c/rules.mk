@@ -16,7 +16,7 @@ C_DIST := skep-$(C_VERSION)-$(shell uname -m)-linux
 
 install: deps-build
 	$(CARGO) build --release -p skep-c
-	bindings-c/install.sh target/release $(C_VERSION) $(PREFIX) "$(DESTDIR)"
+	bindings-c/install.sh target/release $(C_VERSION) "$(PREFIX)" "$(DESTDIR)"
 
 c-deps:
 	$(call install,$(C_PACKAGES))

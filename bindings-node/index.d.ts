@@ -183,7 +183,10 @@ export class Child implements AsyncDisposable {
   readonly id: string;
   /** Its standard input, if that is a pipe; destroyed when it has ended. */
   readonly stdin: Writable | null;
-  /** Its standard output, if that is a pipe. What is not read holds the container up. */
+  /**
+   * Its standard output, if that is a pipe. What is not read holds the container up, and
+   * keeps a file descriptor after its end, until it is read or destroyed.
+   */
   readonly stdout: Readable | null;
   /** Its standard error, likewise. */
   readonly stderr: Readable | null;

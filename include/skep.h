@@ -776,8 +776,11 @@ const char *skep_child_id(const struct skep_child *child);
  *
  * A signal to your program does not end the wait.
  *
- * Errors: SKEP_KEEPER_LOST if the keeper was killed, and the container with it; SKEP_INVALID_STATE
- * in a forked copy of the program that started it, as with the functions below.
+ * Errors: SKEP_KEEPER_LOST if the keeper was killed, and the container with it;
+ * SKEP_RESOURCE_EXHAUSTED as skep_child_exit_fd(), and so with signals, for a child that was started
+ * when files were scarce; SKEP_INVALID_STATE in a forked copy of the program that started it, as
+ * with the functions below but for those of the pipes: these are the copy's too, as all its
+ * descriptors.
  */
 int skep_child_wait(const struct skep_child *child,
                     struct skep_exit_status *status,

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use skep::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -24,14 +25,18 @@ pub struct skep_child {
     child: Child,
     id: CString,
     stdin: Mutex<Option<ChildStdin>>,
+    /// Its number, or -1: whoever asks for it does not wait for a write.
+    stdin_fd: AtomicI32,
     stdout: Mutex<Option<ChildStdout>>,
     stderr: Mutex<Option<ChildStderr>>,
 }
 
 impl From<Child> for skep_child {
     fn from(mut child: Child) -> skep_child {
+        let stdin_fd = child.stdin.as_ref().map_or(-1, |pipe| pipe.as_fd().as_raw_fd());
         skep_child {
             id: string(child.id()),
+            stdin_fd: AtomicI32::new(stdin_fd),
             stdin: Mutex::new(child.stdin.take()),
             stdout: Mutex::new(child.stdout.take()),
             stderr: Mutex::new(child.stderr.take()),
@@ -52,8 +57,11 @@ pub extern "C" fn skep_child_id(child: Option<&skep_child>) -> *const c_char {
 ///
 /// A signal to your program does not end the wait.
 ///
-/// Errors: SKEP_KEEPER_LOST if the keeper was killed, and the container with it; SKEP_INVALID_STATE
-/// in a forked copy of the program that started it, as with the functions below.
+/// Errors: SKEP_KEEPER_LOST if the keeper was killed, and the container with it;
+/// SKEP_RESOURCE_EXHAUSTED as skep_child_exit_fd(), and so with signals, for a child that was started
+/// when files were scarce; SKEP_INVALID_STATE in a forked copy of the program that started it, as
+/// with the functions below but for those of the pipes: these are the copy's too, as all its
+/// descriptors.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_child_wait(
     child: Option<&skep_child>,
@@ -190,7 +198,7 @@ pub extern "C" fn skep_child_exit_fd(
 /// SIGPIPE in your program, unless you ignore that signal; skep_child_write_stdin() does not.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_child_stdin_fd(child: Option<&skep_child>) -> c_int {
-    child.map_or(-1, |child| borrowed(&child.stdin))
+    child.map_or(-1, |child| child.stdin_fd.load(Ordering::Relaxed))
 }
 
 /// The pipe out of its standard output, as skep_child_stdin_fd(). At its end, read(2) returns 0:
@@ -210,7 +218,7 @@ pub extern "C" fn skep_child_stderr_fd(child: Option<&skep_child>) -> c_int {
 /// child is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_child_take_stdin(child: Option<&skep_child>) -> c_int {
-    child.map_or(-1, |child| taken(&child.stdin))
+    child.and_then(take_stdin).map_or(-1, |pipe| OwnedFd::from(pipe).into_raw_fd())
 }
 
 /// As skep_child_stdout_fd(), and makes the pipe yours, for fdopen(3) or an event loop.
@@ -260,7 +268,7 @@ pub unsafe extern "C" fn skep_child_write_stdin(
 /// there is none, or it was taken or closed already.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_child_close_stdin(child: Option<&skep_child>) {
-    drop(child.and_then(|child| lock(&child.stdin).take()));
+    drop(child.and_then(take_stdin));
 }
 
 /// Frees a child: kills the container, if it still runs, removes what is left of it, and closes the
@@ -273,6 +281,12 @@ pub extern "C" fn skep_child_free(child: Option<Box<skep_child>>) {
 
 fn lock<T>(stream: &Mutex<T>) -> MutexGuard<'_, T> {
     stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take_stdin(child: &skep_child) -> Option<ChildStdin> {
+    let pipe = lock(&child.stdin).take();
+    child.stdin_fd.store(-1, Ordering::Relaxed);
+    pipe
 }
 
 fn borrowed(stream: &Mutex<Option<impl AsFd>>) -> c_int {

@@ -87,6 +87,10 @@ pub struct skep_error {
     errno: c_int,
 }
 
+/// Linux's numbers, the same for all architectures.
+const ENFILE: c_int = 23;
+const EMFILE: c_int = 24;
+
 impl skep_error {
     pub(crate) fn code(&self) -> c_int {
         self.code as c_int
@@ -102,6 +106,18 @@ impl skep_error {
         let made = skep::Error::invalid_input("write to", "a container").cause(error.to_string());
         let errno = error.raw_os_error().unwrap_or(0);
         skep_error { errno, ..skep_error::from(made).with_code(skep_code::SKEP_IO, "Io") }
+    }
+
+    /// `self`, because of a system call that failed on an argument: that the host has too many files
+    /// open is not the argument's fault.
+    pub(crate) fn with_cause(self, error: &std::io::Error) -> skep_error {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let error = skep_error { errno, ..self };
+        match errno {
+            ENFILE | EMFILE => error
+                .with_code(skep_code::SKEP_RESOURCE_EXHAUSTED, ErrorKind::ResourceExhausted.name()),
+            _ => error,
+        }
     }
 
     pub(crate) fn message(&self) -> &CStr {

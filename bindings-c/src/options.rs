@@ -377,6 +377,7 @@ fn duplicate(call: Call, fd: c_int) -> Result<OwnedFd, skep_error> {
     // SAFETY: not -1; if it is open it is for as long as this call takes (the caller's promise), and
     // if not, the kernel says so.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    fd.try_clone_to_owned()
-        .map_err(|error| call.refuse(format!("its argument fd cannot be duplicated: {error}")))
+    fd.try_clone_to_owned().map_err(|error| {
+        call.refuse(format!("its argument fd cannot be duplicated: {error}")).with_cause(&error)
+    })
 }

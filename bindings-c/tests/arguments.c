@@ -1,6 +1,8 @@
 /* Wrong arguments of every function: an error with its words, and never a crash. */
 #include "tests.h"
 
+#include <sys/resource.h>
+
 #define REFUSED(function, cause, ...) \
     FAILS(function(__VA_ARGS__, &error), SKEP_INVALID_INPUT, "cannot call " #function ": " cause)
 
@@ -212,6 +214,33 @@ static void of_options_at_their_ends(void) {
     skep_command_free(command);
 }
 
+/* It is the host that lacks something, and not the argument that is wrong. */
+static void of_a_descriptor_too_many(void) {
+    struct skep_command *command = host_command();
+    struct skep_output *output;
+    struct rlimit before, none;
+    NEED(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    none = before;
+    int last = dup(0);
+    none.rlim_cur = (rlim_t)last + 1;
+    NEED(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK_NUMBER(skep_command_set_stdin_fd(command, 0), SKEP_RESOURCE_EXHAUSTED);
+    NEED(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    close(last);
+    CHECK_NUMBER(skep_command_run(command, &output, &error), SKEP_RESOURCE_EXHAUSTED);
+    CHECK_TEXT(skep_error_name(error), "ResourceExhausted");
+    CHECK_NUMBER(skep_error_errno(error), EMFILE);
+    skep_error_free(error);
+    skep_command_free(command);
+
+    command = host_command();
+    CHECK_NUMBER(skep_command_set_stdin_fd(command, 1 << 20), SKEP_INVALID_INPUT);
+    CHECK_NUMBER(skep_command_run(command, &output, &error), SKEP_INVALID_INPUT);
+    CHECK_NUMBER(skep_error_errno(error), EBADF);
+    skep_error_free(error);
+    skep_command_free(command);
+}
+
 static void of_bytes(void) {
     uint64_t bytes = 7;
     IS_NULL(skep_bytes_parse, text, NULL, &bytes);
@@ -298,6 +327,7 @@ int main(void) {
         TEST(of_options_that_are_text),
         TEST(of_options_that_are_numbers),
         TEST(of_options_at_their_ends),
+        TEST(of_a_descriptor_too_many),
         TEST(of_bytes),
         TEST(of_children),
         TEST(of_collectors),

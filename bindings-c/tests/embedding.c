@@ -171,10 +171,12 @@ static void every_descriptor_is_close_on_exec(void) {
 /* In the copy all fails, freeing is fine, and the container of the original goes on. */
 static int in_a_copy(struct skep_command *command, struct skep_child *child) {
     struct skep_exit_status status;
+    struct skep_usage usage;
     struct skep_output *output;
     if (skep_command_run(command, &output, NULL) != SKEP_INVALID_STATE) return 1;
     if (skep_child_wait(child, &status, NULL) != SKEP_INVALID_STATE) return 2;
     if (skep_child_kill(child, NULL) != SKEP_INVALID_STATE) return 3;
+    if (skep_child_usage(child, &usage, NULL) != SKEP_INVALID_STATE) return 4;
     skep_child_free(child);
     skep_command_free(command);
     skep_image_free(image);

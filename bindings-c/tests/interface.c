@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 /* A shell whose three streams are pipes. */
@@ -391,6 +392,30 @@ static void any_order_of_freeing(void) {
     skep_child_free(child);
 }
 
+static void *write_much(void *child) {
+    static char much[1 << 20];
+    CHECK_NUMBER(skep_child_write_stdin(child, much, sizeof much, NULL, NULL), SKEP_IO);
+    return NULL;
+}
+
+static void a_descriptor_while_another_thread_writes(void) {
+    struct skep_child *child = spawn("sleep 3");
+    struct skep_exit_status status;
+    pthread_t thread;
+    int fd = skep_child_stdin_fd(child), held = 0;
+    NEED(pthread_create(&thread, NULL, write_much, child) == 0);
+    while (held < 65536) NEED(ioctl(fd, FIONREAD, &held) == 0);
+    /* The pipe is full, and nobody reads it. */
+    CHECK_NUMBER(skep_child_stdin_fd(child), fd);
+    OK(skep_child_try_wait(child, &status, &error));
+    CHECK_NUMBER(status.reason, SKEP_REASON_RUNNING);
+    OK(skep_child_kill(child, &error));
+    pthread_join(thread, NULL);
+    skep_child_close_stdin(child);
+    CHECK_NUMBER(skep_child_stdin_fd(child), -1);
+    skep_child_free(child);
+}
+
 static void *wait_for(void *child) {
     static struct skep_exit_status status;
     struct skep_error *own = NULL;
@@ -434,6 +459,7 @@ int main(void) {
         TEST(roots_without_an_image),
         TEST(any_order_of_freeing),
         TEST(one_thread_waits_another_kills),
+        TEST(a_descriptor_while_another_thread_writes),
     };
     return RUN_TESTS(tests);
 }

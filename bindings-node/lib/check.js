@@ -6,13 +6,15 @@ const { wrongInput } = require('./error');
 const isString = (value) => typeof value === 'string';
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isNumber = (value) => typeof value === 'number';
+/** Also a hole is an element: `every` alone would pass over it. */
+const isArrayOf = (value, is) => Array.isArray(value) && [...value].every(is);
 /** Native code has 32 bits for it. */
 const isInt32 = (value) => isNumber(value) && (value | 0) === value;
 
 const STRING = { wanted: 'a string', is: isString };
 const STRINGS = {
   wanted: 'an array of strings',
-  is: (value) => Array.isArray(value) && value.every(isString),
+  is: (value) => isArrayOf(value, isString),
 };
 const BOOLEAN = { wanted: 'true or false', is: (value) => typeof value === 'boolean' };
 const NUMBER = { wanted: 'a number', is: isNumber };
@@ -38,7 +40,8 @@ function check(what, value, type) {
 /** The options of `given` as native code takes them; `types` are those that there are. */
 function checkOptions(given, types) {
   check('argument "options"', given, { wanted: 'an object', is: isObject });
-  const options = {};
+  // What somebody has put into Object.prototype is not given.
+  const options = { __proto__: null };
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(types, name)) {
       const names = Object.keys(types).join(', ');
@@ -61,5 +64,5 @@ function describe(value) {
 
 module.exports = {
   STRING, STRINGS, BOOLEAN, NUMBER, MILLISECONDS, SIZE,
-  isString, isObject, isNumber, isInt32, check, checkOptions,
+  isString, isObject, isNumber, isArrayOf, isInt32, check, checkOptions,
 };

@@ -4,7 +4,7 @@ const { wrongInput } = require('./error');
 const { Mount } = require('./mount');
 const {
   STRING, STRINGS, BOOLEAN, NUMBER, SIZE,
-  isString, isObject, isNumber, isInt32, checkOptions,
+  isString, isObject, isNumber, isArrayOf, isInt32, checkOptions,
 } = require('./check');
 
 const ENVIRONMENT = {
@@ -17,7 +17,7 @@ const ENVIRONMENT = {
 
 const MOUNTS = {
   wanted: 'an array of Mount.bind(...) and Mount.tmpfs(...)',
-  is: (value) => Array.isArray(value) && value.every((mount) => mount instanceof Mount),
+  is: (value) => isArrayOf(value, (mount) => mount instanceof Mount),
 };
 
 const isLimit = (value) =>
@@ -27,9 +27,10 @@ const RLIMITS = {
   wanted: 'an object of numbers, or of { soft, hard }, by resource',
   is: (value) => isObject(value) && Object.values(value).every(isLimit),
   convert: (value) =>
-    Object.entries(value).map(([resource, limit]) =>
-      isNumber(limit) ? { resource, soft: limit, hard: limit } : { resource, ...limit },
-    ),
+    Object.entries(value).map(([resource, limit]) => {
+      const { soft, hard } = isNumber(limit) ? { soft: limit, hard: limit } : limit;
+      return { resource, soft, hard };
+    }),
 };
 
 const STREAM = {
@@ -88,13 +89,14 @@ function runOptions(given) {
   if (spec.input && spec.stdin !== undefined && spec.stdin !== 'pipe') {
     throw wrongInput('use', 'option "input"', 'stdin is not a pipe', 'leave out one of them');
   }
-  return { spec, signal, encoding, check };
+  return { spec: { __proto__: null, ...spec }, signal, encoding, check };
 }
 
 /** As `runOptions`, for `spawn`: all streams are pipes by default, as child_process has it. */
 function spawnOptions(given) {
   const { signal, ...spec } = checkOptions(given, SPAWN);
-  return { spec: { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe', ...spec }, signal };
+  const streams = { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe' };
+  return { spec: { __proto__: null, ...streams, ...spec }, signal };
 }
 
 module.exports = { runOptions, spawnOptions };

@@ -1,9 +1,10 @@
 //! What a container's standard streams are connected to.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use napi::Either;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use skep::{Command, Stdio};
 
@@ -66,5 +67,18 @@ fn duplicate(fd: i32) -> io::Result<Stdio> {
     // SAFETY: it is borrowed for this one call, which fails for a number that is not open; -1 is
     // none. Whose it is, is for the caller to know: so it is with each number in JavaScript.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    Ok(Stdio::file(borrowed.try_clone_to_owned()?))
+    let file = borrowed.try_clone_to_owned()?;
+    make_blocking(&file)?;
+    Ok(Stdio::file(file))
+}
+
+/// Node makes the pipes and sockets that it has as streams non-blocking, `process.stdout` too, and
+/// the mode is the container's as well: its writes would fail when the reader is slow. Node's
+/// child_process sets it back likewise.
+fn make_blocking(file: &OwnedFd) -> io::Result<()> {
+    let flags = fcntl_getfl(file)?;
+    if flags.contains(OFlags::NONBLOCK) {
+        fcntl_setfl(file, flags - OFlags::NONBLOCK)?;
+    }
+    Ok(())
 }

@@ -30,6 +30,8 @@ const TYPES = [
   ['user', [1000, '1000'], 'a string'],
   ['hostname', [null, 'null'], 'a string'],
   ['mounts', [[{ type: 'bind' }], 'an array with something else in it'], 'an array of Mount.bind(...) and Mount.tmpfs(...)'],
+  ['entrypoint', [['echo', , 'a'], 'an array with something else in it'], 'an array of strings'],
+  ['mounts', [[, Mount.tmpfs('/a')], 'an array with something else in it'], 'an array of Mount.bind(...) and Mount.tmpfs(...)'],
   ['mounts', [Mount.tmpfs('/a'), 'an object (Mount)'], 'an array of Mount.bind(...) and Mount.tmpfs(...)'],
   ['readOnly', [1, '1'], 'true or false'],
   ['allowNewPrivileges', ['true', '"true"'], 'true or false'],
@@ -111,6 +113,33 @@ test('undefined is nothing given', async () => {
   );
 });
 
+test('a limit is that of its resource, whatever its object has besides', async () => {
+  class Limit {
+    resource = 'core';
+    get soft() { return 7; }
+    get hard() { return 9; }
+  }
+  const args = ['sh', '-c', 'ulimit -Sn; ulimit -Hn'];
+  const { stdout } = await engine.run(IMAGE, args, { rlimits: { nofile: new Limit() } });
+  assert.equal(stdout, '7\n9\n');
+});
+
+test('what is not given is not taken from Object.prototype', async () => {
+  const foreign = { timeoutMs: 0, entrypoint: ['false'], encoding: 'buffer', hostname: 'foreign', graceMs: 'x' };
+  Object.assign(Object.prototype, foreign);
+  try {
+    assert.notEqual((await engine.run(IMAGE, ['hostname'])).stdout, 'foreign\n');
+    assert.equal((await engine.run(IMAGE, ['echo', 'a'], { readOnly: true })).stdout, 'a\n');
+    // Node's own streams do take that.
+    delete Object.prototype.encoding;
+    const child = await engine.spawn(IMAGE, ['cat']);
+    child.stdin.end();
+    assert.equal((await child.stop()).reason, 'exited');
+  } finally {
+    for (const name of Object.keys(foreign)) delete Object.prototype[name];
+  }
+});
+
 test('input needs a pipe', async () => {
   await refuses(
     () => engine.run(IMAGE, ['cat'], { input: '', stdin: 'ignore' }),
@@ -127,6 +156,7 @@ test('arguments of the wrong type', async () => {
     await refuses(() => begin(IMAGE, 'ls -l'), argument('args', '"ls -l"', 'an array of strings'));
     await refuses(() => begin(IMAGE, 'ls'.repeat(1000)), argument('args', 'a string of 2000 characters', 'an array of strings'));
     await refuses(() => begin(IMAGE, ['a', 1]), argument('args', 'an array with something else in it', 'an array of strings'));
+    await refuses(() => begin(IMAGE, ['a', , 'b']), argument('args', 'an array with something else in it', 'an array of strings'));
     await refuses(() => begin(IMAGE, [], null), argument('options', 'null', 'an object'));
     await refuses(() => begin(IMAGE, [], []), argument('options', 'an array with something else in it', 'an object'));
     assert.match((await rejection(begin(IMAGE, ['a\0b']))).message, /NUL byte/);

@@ -95,6 +95,27 @@ test('a stream that is inherited is that of this process', () => {
   assert.deepEqual([stdout, stderr], ['in\n', 'err\n']);
 });
 
+test('a stream that is inherited waits for a slow reader, also where Node made it non-blocking', () => {
+  const program = `
+    const { Engine } = require('skep');
+    // The first use of process.stdout makes the pipe non-blocking.
+    console.log('');
+    Engine.open(process.argv[1]).then(async (engine) => {
+      for (const stdout of ['inherit', 1, process.stdout]) {
+        const args = ['sh', '-c', 'dd if=/dev/zero bs=64k count=20 2>/dev/null'];
+        const { code } = await engine.run(${JSON.stringify(IMAGE)}, args, { stdout });
+        console.error(code);
+      }
+      await engine.close();
+    });`;
+  // Nobody reads before the pipe is full.
+  const { stdout, stderr } = spawnSync(
+    'sh', ['-c', '"$@" | { sleep 0.2; wc -c; }', 'sh', process.execPath, '-e', program, store],
+    { cwd: join(repository, 'bindings-node'), encoding: 'utf8' },
+  );
+  assert.deepEqual([Number(stdout), stderr], [1 + 3 * 20 * 65_536, '0\n0\n0\n']);
+});
+
 test('a timeout and want of memory are errors that carry what came before', async () => {
   const said = 'echo out; echo err >&2;';
   const late = await rejection(

@@ -9,7 +9,7 @@ use crate::detached::Detached;
 use crate::engine::Running;
 use crate::error::raise;
 use crate::exit;
-use crate::options::Seconds;
+use crate::options::{Seconds, Signal};
 use crate::wait::{deadline, readable};
 
 /// A running container; dropped, it is killed and removed.
@@ -65,7 +65,8 @@ impl Child {
     }
 
     /// Sends a signal to its command.
-    fn send_signal(&self, py: Python<'_>, signal: i32) -> PyResult<()> {
+    fn send_signal(&self, py: Python<'_>, signal: Signal) -> PyResult<()> {
+        let Signal(signal) = signal;
         py.detach(|| self.child.signal(signal)).map_err(raise)
     }
 

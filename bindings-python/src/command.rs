@@ -11,7 +11,7 @@ use crate::collector::Collector;
 use crate::engine::Engine;
 use crate::error::raise;
 use crate::images::Image;
-use crate::options::{Pids, Rlimits, Seconds, Size, Swap, Variables};
+use crate::options::{Pids, Real, Rlimits, Seconds, Size, Swap, Variables, Words};
 use crate::root::{Mount, Root};
 use crate::stdio::Stream;
 
@@ -72,8 +72,8 @@ impl Command {
         py: Python<'_>,
         engine: Py<Engine>,
         image: Source,
-        args: Option<Vec<String>>,
-        entrypoint: Option<Vec<String>>,
+        args: Option<Words>,
+        entrypoint: Option<Words>,
         env: Option<Variables>,
         working_dir: Option<String>,
         user: Option<String>,
@@ -84,7 +84,7 @@ impl Command {
         rlimits: Option<Rlimits>,
         memory: Option<Size>,
         memory_swap: Option<Swap>,
-        cpus: Option<f64>,
+        cpus: Option<Real>,
         pids: Option<Pids>,
         timeout: Option<Seconds>,
         stdin: Option<Stream>,
@@ -93,8 +93,8 @@ impl Command {
     ) -> PyResult<Command> {
         let core = engine.get().open()?;
         let mut command = core.command(image.root(py, &core)?);
-        command.args(args.unwrap_or_default());
-        entrypoint.map(|entrypoint| command.entrypoint(entrypoint));
+        args.map(|Words(args)| command.args(args));
+        entrypoint.map(|Words(words)| command.entrypoint(words));
         env.map(|Variables(variables)| command.envs(variables));
         working_dir.map(|path| command.working_dir(path));
         user.map(|user| command.user(user));
@@ -108,7 +108,7 @@ impl Command {
         }
         memory.map(|Size(limit)| command.memory(limit));
         memory_swap.map(|Swap(swap)| command.memory_swap(swap));
-        cpus.map(|cpus| command.cpus(cpus));
+        cpus.map(|Real(cpus)| command.cpus(cpus));
         pids.map(|Pids(limit)| command.pids(limit));
         timeout.map(|Seconds(timeout)| command.timeout(timeout));
         stdin.map(|Stream(stdio)| command.stdin(stdio));

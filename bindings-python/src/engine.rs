@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::error::{closed, raise};
+use crate::error::{closed, copied, raise};
 use crate::images::Images;
 
 /// The default store, as [`skep::Engine::open_default`] has it.
@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[pyclass(frozen, module = "skep._skep")]
 pub(crate) struct Engine {
     store: PathBuf,
+    /// The process that opened it. In a forked copy of that, the locks of containers may be held by
+    /// threads which are not there, so they are not touched.
+    process: u32,
     state: Mutex<State>,
 }
 
@@ -63,7 +66,7 @@ impl Engine {
         let store = store.unwrap_or_else(|| DEFAULT_STORE.into());
         let engine = py.detach(|| skep::Engine::open(&store)).map_err(raise)?;
         let state = Mutex::new(State { engine: Some(engine), running: Vec::new() });
-        Ok(Engine { store, state })
+        Ok(Engine { store, process: std::process::id(), state })
     }
 
     /// The store's directory.
@@ -89,6 +92,9 @@ impl Engine {
             let mut state = self.state();
             (state.engine.take(), std::mem::take(&mut state.running))
         };
+        if self.is_copied() {
+            return;
+        }
         py.detach(|| {
             let running: Vec<_> = running.iter().filter_map(Weak::upgrade).collect();
             running.iter().for_each(|container| container.kill());
@@ -99,8 +105,11 @@ impl Engine {
 }
 
 impl Engine {
-    /// Core's engine, while this is open.
+    /// Core's engine, while this is open, and not in a forked copy.
     pub(crate) fn open(&self) -> PyResult<skep::Engine> {
+        if self.is_copied() {
+            return Err(copied(&self.store.display().to_string()));
+        }
         let engine = self.state().engine.clone();
         engine.ok_or_else(|| closed(&self.store.display().to_string()))
     }
@@ -125,6 +134,10 @@ impl Engine {
             container.reap();
         });
         self.open().map(drop)
+    }
+
+    fn is_copied(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// Only ever held with the GIL, for an instant: a fork, which Python does with the GIL too,

@@ -15,8 +15,19 @@ pub(crate) fn raise(error: skep::Error) -> PyErr {
 
 /// What core does not know: an engine closed from Python.
 pub(crate) fn closed(store: &str) -> PyErr {
+    unusable(store, "it has been closed; open another")
+}
+
+/// An engine in a forked copy of the process that opened it.
+pub(crate) fn copied(store: &str) -> PyErr {
+    let why =
+        "this process is a forked copy of the one that opened it; open an engine in this process";
+    unusable(store, why)
+}
+
+fn unusable(store: &str, why: &str) -> PyErr {
     let subject = format!("the engine of {store}");
-    let text = format!("cannot use {subject}: it has been closed; open another");
+    let text = format!("cannot use {subject}: {why}");
     exception(("InvalidState", text, "use", &subject, None))
 }
 

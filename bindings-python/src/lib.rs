@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod exit;
 mod images;
+mod interpreter;
 mod options;
 mod root;
 mod stdio;
@@ -25,6 +26,13 @@ mod wait;
 
 #[pymodule]
 mod _skep {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::interpreter::refuse_others()
+    }
+
     #[pymodule_export]
     use crate::child::Child;
     #[pymodule_export]

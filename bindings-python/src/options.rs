@@ -2,11 +2,28 @@
 
 use std::time::Duration;
 
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyMapping;
+use pyo3::types::{PyMapping, PyString};
 use skep::{Bytes, Error, MemorySwap, RlimitResource};
 
 use crate::error::raise;
+
+/// A command: one `str` is none, although it is a sequence of them.
+pub(crate) struct Words(pub(crate) Vec<String>);
+
+impl<'py> FromPyObject<'_, 'py> for Words {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Words> {
+        if object.is_instance_of::<PyString>() {
+            let message = "args and entrypoint are sequences of str, such as [\"sh\", \"-c\", \"...\"], \
+                           and not one str";
+            return Err(PyTypeError::new_err(message));
+        }
+        object.extract().map(Words)
+    }
+}
 
 /// A number of bytes, as an `int` or in docker's notation: `"256m"`.
 pub(crate) struct Size(pub(crate) Bytes);
@@ -32,7 +49,32 @@ impl<'py> FromPyObject<'_, 'py> for Swap {
 
 /// An `int` of any size as its digits, for core to read and refuse; a `str` as it is.
 fn text(object: &Bound<'_, PyAny>) -> PyResult<String> {
-    object.extract().or_else(|_| Ok(integer(object)?.to_string()))
+    object.extract().or_else(|_| digits(&integer(object)?))
+}
+
+/// An `int` in words: Python refuses to write thousands of digits.
+pub(crate) fn digits(number: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = number.str().or_else(|_| {
+        let bits = number.call_method0("bit_length")?;
+        format!("a number of {bits} bits").into_pyobject(number.py()).map_err(PyErr::from)
+    });
+    text.map(|text| text.to_string())
+}
+
+/// A number as a `float`; an `int` that is too large for one is infinite.
+pub(crate) struct Real(pub(crate) f64);
+
+impl<'py> FromPyObject<'_, 'py> for Real {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Real> {
+        match object.extract::<f64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Ok(Real(if object.lt(0)? { f64::NEG_INFINITY } else { f64::INFINITY }))
+            }
+            number => number.map(Real),
+        }
+    }
 }
 
 fn integer<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -58,7 +100,7 @@ impl<'py> FromPyObject<'_, 'py> for Seconds {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Seconds> {
-        let seconds: f64 = object.extract()?;
+        let Real(seconds) = object.extract()?;
         Duration::try_from_secs_f64(seconds).map(Seconds).map_err(|_| {
             raise(
                 Error::invalid_input("limit time to", format!("{seconds} s"))
@@ -73,6 +115,22 @@ impl<'py> FromPyObject<'_, 'py> for Seconds {
 #[pyfunction]
 pub(crate) fn check_seconds(_seconds: Option<Seconds>) {}
 
+/// A signal's number.
+pub(crate) struct Signal(pub(crate) i32);
+
+impl<'py> FromPyObject<'_, 'py> for Signal {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Signal> {
+        let number = integer(&object)?;
+        if let Ok(signal) = number.extract() {
+            return Ok(Signal(signal));
+        }
+        let error = Error::invalid_input("send", format!("signal {}", digits(&number)?));
+        Err(raise(error.fix("give a number from 1 to 64")))
+    }
+}
+
 /// A number of processes.
 pub(crate) struct Pids(pub(crate) u32);
 
@@ -81,10 +139,11 @@ impl<'py> FromPyObject<'_, 'py> for Pids {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Pids> {
         let number = integer(&object)?;
-        number.extract().map(Pids).map_err(|_: PyErr| {
-            let error = Error::invalid_input("limit processes to", number.to_string());
-            raise(error.fix("give at least 1, or no limit"))
-        })
+        if let Ok(limit) = number.extract() {
+            return Ok(Pids(limit));
+        }
+        let error = Error::invalid_input("limit processes to", digits(&number)?);
+        Err(raise(error.fix("give at least 1, or no limit")))
     }
 }
 
@@ -118,8 +177,9 @@ fn rlimit(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     if number.eq(-1)? {
         return Ok(u64::MAX);
     }
-    number.extract().map_err(|_| {
-        let error = Error::invalid_input("limit", format!("{name} to {number}"));
-        raise(error.fix("give at least 0, or -1 for no limit"))
-    })
+    if let Ok(limit) = number.extract() {
+        return Ok(limit);
+    }
+    let error = Error::invalid_input("limit", format!("{name} to {}", digits(&number)?));
+    Err(raise(error.fix("give at least 0, or -1 for no limit")))
 }

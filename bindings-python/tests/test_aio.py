@@ -28,6 +28,15 @@ def threads() -> set[str]:
     return set(os.listdir("/proc/self/task"))
 
 
+def pipes() -> set[str]:
+    """Those that this process has open."""
+    found: set[str] = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/self/fd/{fd}"))
+    return {target for target in found if target.startswith("pipe:")}
+
+
 def in_loop(test: Test) -> Callable[[Path], None]:
     """Runs a coroutine as a test, with an engine that is closed at its end."""
 
@@ -292,3 +301,67 @@ def test_a_loop_that_is_dropped_ends_its_containers(store: Path, directory: Path
             gc.collect()
         assert file.read() == b""
     asyncio.run(engine.close())
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+@pytest.mark.parametrize("failure", [asyncio.CancelledError(), OSError(24, "no descriptors")])
+def test_a_failure_to_connect_ends_the_container(
+    store: Path, failing: int, failure: BaseException
+) -> None:
+    """At once, and not when the last of the exception is gone."""
+
+    async def main() -> None:
+        calls = 0
+        async with skep.aio.Engine(store) as engine:
+            loop = asyncio.get_running_loop()
+            connect = loop.connect_read_pipe
+
+            async def failing_connect(*arguments: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls == failing:
+                    raise failure
+                return await connect(*arguments)
+
+            await engine.run(IMAGE, ["true"])
+            gc.collect()
+            before = pipes()
+            read, write = os.pipe()
+            os.set_blocking(read, False)
+            loop.connect_read_pipe = failing_connect  # type: ignore
+            with pytest.raises(type(failure)):
+                await engine.spawn(IMAGE, ["sleep", "600"], stdin=write, stdout=PIPE, stderr=PIPE)
+            os.close(write)
+            # `failure` has their frame still, and all the same: no container that could write,
+            assert failure.__traceback__
+            assert os.read(read, 1) == b""
+            os.close(read)
+            # and no pipe.
+            await asyncio.sleep(0)
+            assert pipes() <= before
+
+    asyncio.run(main())
+
+
+def test_a_run_that_cannot_be_watched_is_ended(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing_dup(_: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    async def main() -> None:
+        async with skep.aio.Engine(store) as engine:
+            await engine.run(IMAGE, ["true"])
+            read, write = os.pipe()
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "dup", failing_dup)
+                with pytest.raises(skep.ResourceExhaustedError, match="Too many") as caught:
+                    await engine.run(IMAGE, ["sleep", "600"], stdout=write)
+            os.close(write)
+            assert caught.value.errno == 24
+            # At its end, for nobody can write to it any more.
+            os.set_blocking(read, False)
+            assert os.read(read, 1) == b""
+            os.close(read)
+
+    asyncio.run(main())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import doctest
 import gc
 import io
 import os
+import pickle
 import select
 import subprocess
 import sys
@@ -338,8 +340,8 @@ REFUSED: list[Refused] = [
         TypeError,
         "'Mount' object is not an instance of 'Sequence'",
     ),
-    ({"entrypoint": "sh"}, TypeError, "Can't extract `str` to `Vec`"),
-    ({"args": "true"}, TypeError, "Can't extract `str` to `Vec`"),
+    ({"entrypoint": "sh"}, TypeError, "args and entrypoint are sequences of str, such as"),
+    ({"args": "true"}, TypeError, "args and entrypoint are sequences of str, such as"),
     ({"args": [1]}, TypeError, "'int' object is not an instance of 'str'"),
     ({"args": ["a\0b"]}, skep.InvalidInputError, "cannot "),
     ({"args": ["\ud800"]}, UnicodeEncodeError, "'utf-8' codec can't encode"),
@@ -410,4 +412,82 @@ def test_wrong_values_of_a_childs_methods(engine: skep.Engine) -> None:
                 call()
             assert isinstance(caught.value, skep.InvalidInputError)
             assert str(caught.value) == text
+        assert child.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("encoding", LookupError), ("errors", LookupError), ("encoding", TypeError)]
+)
+def test_a_codec_that_is_not_there_starts_nothing(
+    engine: skep.Engine, directory: Path, name: str, kind: type[Exception]
+) -> None:
+    codec: Any = {name: 5 if kind is TypeError else "nope"}
+    mounts = [skep.Mount.bind(directory, "/mnt")]
+    engine.run(IMAGE, ["true"])
+    gc.collect()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for start in (engine.run, engine.spawn):
+        with pytest.raises(kind):
+            start(
+                IMAGE, ["touch", "/mnt/started"], mounts=mounts, stdout=skep.PIPE, stderr=skep.PIPE,
+                **codec,
+            )  # fmt: skip
+    gc.collect()
+    assert list(directory.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+
+
+def test_half_a_character_does_not_hide_how_it_ended(engine: skep.Engine) -> None:
+    """What is killed amid its output has often written half a character."""
+    script = "printf 'caf\\303'; exec sleep 600"
+    with pytest.raises(skep.TimeoutError) as timeout:
+        engine.run(IMAGE, ["sh", "-c", script], encoding="utf-8", timeout=0.5)
+    assert timeout.value.stdout == "caf�"
+    with pytest.raises(skep.ExitError) as exit:
+        engine.run(IMAGE, ["sh", "-c", "printf '\\303' >&2; exit 3"], encoding="utf-8", check=True)
+    assert exit.value.stderr == "�"
+    with pytest.raises(UnicodeDecodeError):
+        engine.run(IMAGE, ["printf", "\\303"], encoding="utf-8")
+
+
+def test_no_arguments(engine: skep.Engine) -> None:
+    """None is an image's command, as for every other option."""
+    nothing: Any = None
+    assert engine.run(IMAGE, nothing, entrypoint=["echo", "x"]).stdout == b"x\n"
+    with engine.spawn(IMAGE, nothing, entrypoint=["true"]) as child:
+        assert child.args == []
+        assert child.wait().success
+
+
+def test_numbers_that_no_type_holds_are_refused_in_cores_words(
+    engine: skep.Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Those with more digits than Python writes, too; and nothing is printed."""
+    huge: Any = 10**5000
+    run: Callable[..., Any] = engine.run
+    options: list[Any] = [{"pids": huge}, {"memory": huge}, {"memory_swap": huge}]
+    for option in [*options, {"rlimits": {"nofile": huge}}]:
+        with pytest.raises(skep.InvalidInputError, match=r"^cannot .*a number of 16610 bits"):
+            run(IMAGE, ["true"], **option)
+    with pytest.raises(skep.InvalidInputError, match="cannot limit time to inf s"):
+        engine.run(IMAGE, ["true"], timeout=huge)
+    with pytest.raises(skep.InvalidInputError, match="cannot limit time to -inf s"):
+        engine.run(IMAGE, ["true"], timeout=-huge)
+    with pytest.raises(skep.InvalidInputError, match="cannot limit cpus to inf"):
+        engine.run(IMAGE, ["true"], cpus=huge)
+    with engine.spawn(IMAGE, ["sleep", "600"]) as child:
+        with pytest.raises(skep.InvalidInputError, match="cannot send signal 1099511627776; give"):
+            child.send_signal(2**40)
+        with pytest.raises(skep.InvalidInputError):
+            child.wait(huge)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_running_container_has_no_copies(engine: skep.Engine) -> None:
+    """The end of a copy would be the container's."""
+    with engine.spawn(IMAGE, ["sleep", "600"]) as child:
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"cannot copy or pickle .*skep\.Child"):
+                copied(child)
+        gc.collect()
         assert child.poll() is None

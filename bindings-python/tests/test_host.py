@@ -27,6 +27,8 @@ def started(store: Path, body: str) -> subprocess.Popen[str]:
 import os, signal, subprocess, sys, threading, time
 import skep
 from skep import PIPE
+# A shell without job control has its background jobs ignore this signal, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 IMAGE = {IMAGE!r}
 engine = skep.Engine({str(store)!r})
 """
@@ -98,8 +100,8 @@ def test_interrupting_a_run_kills_its_container(store: Path) -> None:
 def test_interrupting_a_wait_leaves_the_container(store: Path) -> None:
     body = """
     with engine.spawn(IMAGE, ["cat"], stdin=PIPE, stdout=PIPE) as child:
-        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
             child.wait()
             raise SystemExit("was not interrupted")
         except KeyboardInterrupt:
@@ -144,7 +146,12 @@ def test_a_forked_copy_harms_nothing(store: Path) -> None:
     child = engine.spawn(IMAGE, ["cat"], stdin=PIPE, stdout=PIPE)
     pid = os.fork()
     if pid == 0:
-        for use in (child.poll, child.wait, child.kill, lambda: engine.run(IMAGE, ["true"])):
+        uses = (
+            child.poll, child.wait, child.kill, child.usage, child.fileno,
+            lambda: engine.run(IMAGE, ["true"]), engine.images.list,
+            lambda: engine.images.tag(IMAGE, "localhost/copy:1"),
+        )
+        for use in uses:
             try:
                 use()
                 os._exit(1)
@@ -154,7 +161,7 @@ def test_a_forked_copy_harms_nothing(store: Path) -> None:
         child.stdout.close()
         child.close()
         engine.close()
-        del child, use
+        del child, use, uses
         gc.collect()
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
@@ -164,6 +171,33 @@ def test_a_forked_copy_harms_nothing(store: Path) -> None:
     assert child.stdout.read() == b"still here"
     assert child.wait().success
     child.close()
+    """
+    run_program(store, body)
+
+
+def test_a_copy_forked_amid_runs_can_close_its_engine(store: Path) -> None:
+    """The threads that ran them may have held their locks, and are not there."""
+    body = """
+    def load():
+        while not stop.is_set():
+            engine.run(IMAGE, ["head", "-c", "30000000", "/dev/zero"])
+    stop = threading.Event()
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(10)
+            engine.close()
+            os._exit(7)
+        exit = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if exit != 7:
+            break
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert exit == 7, exit
     """
     run_program(store, body)
 
@@ -348,3 +382,29 @@ def test_no_output_and_no_thread(store: Path) -> None:
     assert len(os.listdir("/proc/self/task")) == 1
     """
     assert run_program(store, body) == ""
+
+
+def test_subinterpreters_are_refused(store: Path) -> None:
+    """Whichever comes first, and what is refused breaks nothing."""
+    body = """
+    try:
+        import _interpreters as subinterpreters
+        fresh = lambda: subinterpreters.create("legacy")
+    except ImportError:
+        import _xxsubinterpreters as subinterpreters
+        fresh = lambda: subinterpreters.create()
+    attempt = '''if True:
+        try:
+            import skep
+            print("imported", flush=True)
+        except ImportError as error:
+            print(error, flush=True)
+    '''
+    for _ in range(2):
+        one = fresh()
+        subinterpreters.run_string(one, attempt)
+        subinterpreters.destroy(one)
+    assert isinstance(engine.run(IMAGE, ["true"]).status, skep.ExitStatus)
+    """
+    refusal = "skep works in the main interpreter alone, not in a subinterpreter\n"
+    assert run_program(store, body) == refusal * 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import skep
 import skep.aio
@@ -18,6 +18,8 @@ def results(engine: skep.Engine, text: bool) -> None:
     assert_type(engine.run("app:1", input=b"x"), skep.CompletedContainer[bytes])
     assert_type(engine.run("app:1", text=True, input="x"), skep.CompletedContainer[str])
     assert_type(engine.run("app:1", encoding="utf-8").stdout, str)
+    assert_type(engine.run("app:1", errors="replace").stdout, str)
+    assert_type(engine.run("app:1", text=text), skep.CompletedContainer[Any])
     assert_type(engine.run(skep.Root.host(), ["true"]).status.reason, skep.ExitReason)
     assert_type(engine.run("app:1").usage.memory_peak, "int | None")
     engine.run("app:1", input="x")  # type: ignore[call-overload]  # pyright: ignore

@@ -25,7 +25,7 @@ class Spawn(Protocol):
     def __call__(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         text: bool | None = None,
         encoding: str | None = None,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import warnings
-from typing import IO, TYPE_CHECKING, AnyStr, Generic, cast
+from typing import IO, TYPE_CHECKING, AnyStr, Generic, NoReturn, cast
 
+from skep import _skep
 from skep._errors import Error, TimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skep import _skep
     from skep._results import ExitStatus, Usage
     from skep._text import Codec
 
@@ -23,9 +23,9 @@ class BaseChild:
     args: list[str]
     """The arguments that it was given."""
 
-    def __init__(self, native: _skep.Child, args: Sequence[str]) -> None:
+    def __init__(self, native: _skep.Child, args: Sequence[str] | None) -> None:
         self._native = native
-        self.args = list(args)
+        self.args = list(args or ())
         self._status: ExitStatus | None = None
 
     @property
@@ -81,6 +81,10 @@ class BaseChild:
         text = f"cannot wait for {subject}: it still runs after {timeout} s"
         return TimeoutError(text, "wait for", subject)
 
+    def __reduce__(self) -> NoReturn:
+        # The end of a copy would kill the container.
+        raise TypeError(f"cannot copy or pickle {self!r}")
+
     def __repr__(self) -> str:
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         return f"<{name} {self.id[:12]} {self.status or 'running'}>"
@@ -113,7 +117,9 @@ class Child(BaseChild, Generic[AnyStr]):
     stderr: IO[AnyStr] | None
     """The pipe of its errors, likewise."""
 
-    def __init__(self, native: _skep.Child, args: Sequence[str], codec: Codec | None) -> None:
+    def __init__(
+        self, native: _skep.Child, args: Sequence[str] | None, codec: Codec | None
+    ) -> None:
         super().__init__(native, args)
 
         def opened(fd: int | None, mode: str) -> IO[AnyStr] | None:
@@ -146,6 +152,7 @@ class Child(BaseChild, Generic[AnyStr]):
 
         `grace`: seconds after which it is killed.
         """
+        _skep.check_seconds(grace)
         with contextlib.suppress(TimeoutError):
             self.send_signal(self._native.stop_signal)
             return self.wait(grace)

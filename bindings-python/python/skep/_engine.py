@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from skep import _skep
 from skep._child import Child
 from skep._errors import check as check_status
+from skep._errors import is_failure
 from skep._results import CompletedContainer
 from skep._text import Codec, encode_input
 
@@ -52,7 +53,7 @@ class Engine:
     def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: Buffer | None = None,
         text: Literal[False] | None = None,
@@ -65,7 +66,7 @@ class Engine:
     def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: str | None = None,
         text: Literal[True],
@@ -78,7 +79,7 @@ class Engine:
     def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: str | None = None,
         text: bool | None = None,
@@ -87,10 +88,36 @@ class Engine:
         check: bool = False,
         **options: Unpack[StartOptions],
     ) -> CompletedContainer[str]: ...
+    @overload
     def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
+        *,
+        input: str | None = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> CompletedContainer[str]: ...
+    @overload
+    def run(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        input: Any = None,
+        text: bool,
+        encoding: str | None = None,
+        errors: str | None = None,
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> CompletedContainer[Any]: ...
+    def run(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
         *,
         input: Any = None,
         text: bool | None = None,
@@ -145,7 +172,7 @@ class Engine:
     def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         text: Literal[False] | None = None,
         encoding: None = None,
@@ -156,7 +183,7 @@ class Engine:
     def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         text: Literal[True],
         encoding: str | None = None,
@@ -167,17 +194,39 @@ class Engine:
     def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         text: bool | None = None,
         encoding: str,
         errors: str | None = None,
         **options: Unpack[StartOptions],
     ) -> Child[str]: ...
+    @overload
     def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        **options: Unpack[StartOptions],
+    ) -> Child[str]: ...
+    @overload
+    def spawn(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        text: bool,
+        encoding: str | None = None,
+        errors: str | None = None,
+        **options: Unpack[StartOptions],
+    ) -> Child[Any]: ...
+    def spawn(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
         *,
         text: bool | None = None,
         encoding: str | None = None,
@@ -210,7 +259,7 @@ class Engine:
 
 
 def completed(
-    args: Sequence[str],
+    args: Sequence[str] | None,
     output: tuple[ExitStatus, bytes, bytes],
     codec: Codec | None,
     check: bool,
@@ -219,9 +268,16 @@ def completed(
     status, stdout, stderr = output
     result: CompletedContainer[Any]
     if codec is None:
-        result = CompletedContainer(list(args), status, stdout, stderr)
+        result = CompletedContainer(list(args or ()), status, stdout, stderr)
     else:
-        out, err = codec.decode(stdout), codec.decode(stderr)
-        result = CompletedContainer(list(args), status, out, err)
+        try:
+            out, err = codec.decode(stdout), codec.decode(stderr)
+        except UnicodeDecodeError:
+            # What was killed has often written half a character; how it ended matters more.
+            if not is_failure(status, exit_code=check):
+                raise
+            codec = Codec(codec.encoding, "replace")
+            out, err = codec.decode(stdout), codec.decode(stderr)
+        result = CompletedContainer(list(args or ()), status, out, err)
     check_status(result, exit_code=check)
     return result

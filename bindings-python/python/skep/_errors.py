@@ -187,17 +187,20 @@ def from_core(kind: str, message: str, operation: str, subject: str, errno: int 
     return _BY_KIND.get(kind, Error)(message, operation, subject, errno)
 
 
+def is_failure(status: ExitStatus, *, exit_code: bool) -> bool:
+    """Whether `check` raises for it."""
+    return status.reason in ("timed_out", "oom_killed") or (exit_code and not status.success)
+
+
 def check(result: CompletedContainer[Any], *, exit_code: bool) -> None:
     """Raises if the container did not end well; for its exit code only if that matters."""
-    error: type[ContainerError]
+    if not is_failure(result.status, exit_code=exit_code):
+        return
+    error: type[ContainerError] = ExitError
     if result.status.reason == "timed_out":
         error = TimeoutError
     elif result.status.reason == "oom_killed":
         error = OutOfMemoryError
-    elif exit_code and not result.status.success:
-        error = ExitError
-    else:
-        return
     subject = result.args[0] if result.args else "a container"
     raised = error(f"cannot run {subject}: {result.status}", "run", subject)
     raised.status, raised.stdout, raised.stderr = result.status, result.stdout, result.stderr

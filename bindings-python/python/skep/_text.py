@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from dataclasses import dataclass
 from typing import IO, Any
@@ -18,8 +19,17 @@ class Codec:
 
     @staticmethod
     def of(text: bool | None, encoding: str | None, errors: str | None) -> Codec | None:
-        """None for bytes: without any of the three arguments."""
-        return Codec(encoding, errors) if text or encoding or errors else None
+        """None for bytes: without any of the three arguments.
+
+        Raises LookupError for names that there are not, before anything is started.
+        """
+        if not (text or encoding or errors):
+            return None
+        codec = Codec(encoding, errors)
+        codec.wrap(io.BytesIO())
+        if errors is not None:
+            codecs.lookup_error(errors)
+        return codec
 
     def decode(self, data: bytes) -> str:
         """All of an output, its newlines as Python has them."""

@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 from skep import _skep
 from skep._child import BaseChild
 from skep._engine import completed
-from skep._errors import Error, TimeoutError
+from skep._errors import Error, ResourceExhaustedError, TimeoutError
 from skep._text import Codec, encode_input
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Engine:
     async def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: Buffer | None = None,
         text: Literal[False] | None = None,
@@ -84,7 +84,7 @@ class Engine:
     async def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: str | None = None,
         text: Literal[True],
@@ -97,7 +97,7 @@ class Engine:
     async def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         *,
         input: str | None = None,
         text: bool | None = None,
@@ -106,10 +106,36 @@ class Engine:
         check: bool = False,
         **options: Unpack[StartOptions],
     ) -> CompletedContainer[str]: ...
+    @overload
     async def run(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
+        *,
+        input: str | None = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> CompletedContainer[str]: ...
+    @overload
+    async def run(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
+        *,
+        input: Any = None,
+        text: bool,
+        encoding: str | None = None,
+        errors: str | None = None,
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> CompletedContainer[Any]: ...
+    async def run(
+        self,
+        image: Source,
+        args: Sequence[str] | None = None,
         *,
         input: Any = None,
         text: bool | None = None,
@@ -133,7 +159,7 @@ class Engine:
     async def spawn(
         self,
         image: Source,
-        args: Sequence[str] = (),
+        args: Sequence[str] | None = None,
         **options: Unpack[StartOptions],
     ) -> Child:
         """Starts a container and returns when its command runs; see `skep.Engine.spawn`.
@@ -176,7 +202,7 @@ class Child(BaseChild):
     def __init__(
         self,
         native: _skep.Child,
-        args: Sequence[str],
+        args: Sequence[str] | None,
         stdin: asyncio.StreamWriter | None,
         stdout: asyncio.StreamReader | None,
         stderr: asyncio.StreamReader | None,
@@ -212,6 +238,7 @@ class Child(BaseChild):
 
         `grace`: seconds after which it is killed.
         """
+        _skep.check_seconds(grace)
         self.send_signal(self._native.stop_signal)
         with contextlib.suppress(TimeoutError):
             return await self.wait(grace)
@@ -308,7 +335,7 @@ async def _started(start: Callable[[], _R]) -> _R:
         raise
 
 
-async def _connected(native: _skep.Child, args: Sequence[str]) -> Child:
+async def _connected(native: _skep.Child, args: Sequence[str] | None) -> Child:
     """The child with its pipes in this task's loop."""
     transports: list[asyncio.BaseTransport] = []
 
@@ -334,26 +361,47 @@ async def _connected(native: _skep.Child, args: Sequence[str]) -> Child:
     modes = ("wb", "rb", "rb")
     fds = zip(native.take_pipes(), modes, strict=True)
     pipes = [None if fd is None else open(fd, mode, 0) for fd, mode in fds]
-    streams = await writer(pipes[0]), await reader(pipes[1]), await reader(pipes[2])
+    try:
+        streams = await writer(pipes[0]), await reader(pipes[1]), await reader(pipes[2])
+    except BaseException as failure:
+        for transport in transports:
+            transport.close()
+        for pipe in list(filter(None, pipes))[len(transports) :]:
+            pipe.close()
+        await _end(native, failure)
+        raise
     return Child(native, args, *streams, transports)
 
 
 async def _collected(collector: _skep.Collector) -> tuple[ExitStatus, bytes, bytes]:
-    """Feeds and reads a container to its end; one whose task is cancelled is ended."""
+    """Feeds and reads a container to its end; if that fails or is cancelled, it is ended."""
     try:
         while (output := collector.advance()) is None:
             await _readable(collector.fileno())
-    except asyncio.CancelledError:
-        await _in_thread(collector.close)
+    except BaseException as failure:
+        await _end(collector, failure)
         raise
     return output
+
+
+async def _end(container: _Running, failure: BaseException) -> None:
+    """Ends a container that nobody waits for any more; the exception may keep it for long."""
+    if isinstance(failure, GeneratorExit):
+        # Collected as garbage, with a loop that was closed.
+        container.close()
+    else:
+        await _in_thread(container.close)
 
 
 async def _readable(fd: int) -> None:
     """Waits until `fd` is readable. A loop watches a number once, so each wait has its own."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
-    own = os.dup(fd)
+    try:
+        own = os.dup(fd)
+    except OSError as error:
+        text = f"cannot wait for a container: {error.strerror}; close some, or raise the limit"
+        raise ResourceExhaustedError(text, "wait for", "a container", error.errno) from None
     loop.add_reader(own, ready.set)
     try:
         await ready.wait()

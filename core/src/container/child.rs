@@ -232,6 +232,8 @@ impl Child {
     /// # Errors
     /// Those of reading the files of its control group.
     pub fn usage(&self) -> Result<Usage> {
+        // A copy has none of the host's other threads, one of which may have held this lock.
+        self.check_host("measure")?;
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*live, self.ended.get()) {
             (Some(live), _) => live.group.usage(),

@@ -117,7 +117,8 @@ impl Collector {
         let ended = ready.has(Event::Ended);
         for (sink, event) in self.sinks.iter_mut().zip(SINKS) {
             if ended || ready.has(event) {
-                let chunks = if ended { usize::MAX } else { CHUNKS };
+                // At the end nobody is left to write; but a pipe's end can have been sent away.
+                let chunks = if ended { 4 * CHUNKS } else { CHUNKS };
                 sink.read(&self.watched, chunks).map_err(read_failed)?;
             }
         }

@@ -152,7 +152,7 @@ stream! {
 
 impl Write for ChildStdin {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        sigpipe::without(|| self.0.write(bytes))
+        sigpipe::write(bytes, |bytes| self.0.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

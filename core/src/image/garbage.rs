@@ -14,7 +14,7 @@ use super::layout::{Staging, blob_name};
 use super::lock::{Lock, holders};
 use super::manifest::{Descriptor, Index, resolve};
 use super::platform::Platform;
-use super::store::{Entry, Images, choose, has_name};
+use super::store::{Entry, Images, choose, has_name, unless_damaged};
 use super::tree::disk_usage;
 use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
@@ -61,7 +61,7 @@ impl Images {
         let staging = self.layout.stage()?;
         let _lock = self.layout.lock_exclusive()?;
         let mut index = self.layout.index()?;
-        let entries = self.entries(&index);
+        let entries = self.entries(&index)?;
         let chosen = choose(&entries, name)?;
         let id = entries[chosen].id();
         let by_name = has_name(&entries[chosen], name);
@@ -98,7 +98,7 @@ impl Images {
         let mut pruned = Pruned::default();
         let lock = self.layout.lock_exclusive()?;
         let mut index = self.layout.index()?;
-        let entries = self.entries(&index);
+        let entries = self.entries(&index)?;
         let unused = self.unused(&entries, what)?;
         retain(&mut index, |i| !entries[i].id().is_some_and(|id| unused.contains_key(&id)));
         let kept = self.reachable(&index)?;
@@ -256,18 +256,6 @@ impl Reachable {
             blobs: self.blobs.difference(&kept.blobs).copied().collect(),
             layers: self.layers.difference(&kept.layers).copied().collect(),
         }
-    }
-}
-
-/// `None` for what is damaged, and will be as long as it is there.
-fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
-    use ErrorKind::{DigestMismatch, InvalidData, NotFound, Unsupported};
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) => match error.kind() {
-            DigestMismatch | InvalidData | NotFound | Unsupported => Ok(None),
-            _ => Err(error),
-        },
     }
 }
 

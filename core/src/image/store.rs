@@ -97,7 +97,7 @@ impl Images {
     /// `NotFound`; `InvalidInput` if it is neither a reference nor an id, or begins several ids;
     /// `InvalidData`, `DigestMismatch` or `Unsupported` if it is damaged or no image.
     pub fn find(&self, name_or_id: &str) -> Result<Image> {
-        let entries = self.entries(&self.layout.index()?);
+        let entries = self.entries(&self.layout.index()?)?;
         self.image(&entries, choose(&entries, name_or_id)?)
     }
 
@@ -105,14 +105,14 @@ impl Images {
     /// [`find`](Self::find) says what is wrong with it.
     ///
     /// # Errors
-    /// `InvalidData` if the index is damaged.
+    /// `InvalidData` if the index is damaged; those of reading, such as `ResourceExhausted`.
     pub fn list(&self) -> Result<Vec<ImageSummary>> {
-        let entries = self.entries(&self.layout.index()?);
+        let entries = self.entries(&self.layout.index()?)?;
         let mut seen = HashSet::new();
         let mut list = Vec::new();
         for (i, entry) in entries.iter().enumerate() {
             let Some(id) = entry.id().filter(|id| seen.insert(*id)) else { continue };
-            if let Ok(image) = self.image(&entries, i) {
+            if let Some(image) = unless_damaged(self.image(&entries, i))? {
                 list.push(ImageSummary {
                     references: image.references().to_vec(),
                     id,
@@ -132,18 +132,20 @@ impl Images {
         let reference = taggable(reference)?;
         let _lock = self.layout.lock_exclusive()?;
         let mut index = self.layout.index()?;
-        let entries = self.entries(&index);
+        let entries = self.entries(&index)?;
         let descriptor = entries[choose(&entries, name_or_id)?].top.clone();
         set_reference(&mut index, Some(&reference), &descriptor);
         self.layout.write_index(&index)
     }
 
     /// The index's descriptors followed to their manifests, in the same order.
-    pub(super) fn entries(&self, index: &Index) -> Vec<Entry> {
-        let entry = |top: &Descriptor| Entry {
-            top: top.clone(),
-            reference: reference_of(top),
-            resolved: self.resolve(top).ok(),
+    ///
+    /// # Errors
+    /// Those of reading, but for what is damaged or not there.
+    pub(super) fn entries(&self, index: &Index) -> Result<Vec<Entry>> {
+        let entry = |top: &Descriptor| {
+            let resolved = unless_damaged(self.resolve(top))?;
+            Ok(Entry { top: top.clone(), reference: reference_of(top), resolved })
         };
         index.manifests.iter().map(entry).collect()
     }
@@ -174,6 +176,18 @@ impl Images {
             }
         }
         Ok(Image::new(self.clone(), descriptor.digest, manifest, config, references))
+    }
+}
+
+/// `None` for what is damaged, or no image of this machine's: not for a failure to look.
+pub(super) fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
+    use ErrorKind::{DigestMismatch, InvalidData, NotFound, Unsupported};
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => match error.kind() {
+            NotFound | InvalidData | DigestMismatch | Unsupported => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 

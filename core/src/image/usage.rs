@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::digest::Digest;
 use super::lock::Lock;
 use super::reference::Reference;
-use super::store::Images;
+use super::store::{Images, unless_damaged};
 use super::tree::disk_usage;
 use crate::Result;
 
@@ -90,10 +90,10 @@ impl Images {
     fn with_use(&self) -> Result<(Vec<super::Image>, Vec<bool>)> {
         // In it nobody removes, whom a look at a lease would keep from it.
         let _lock = self.layout.lock_exclusive()?;
-        let entries = self.entries(&self.layout.index()?);
+        let entries = self.entries(&self.layout.index()?)?;
         let (mut images, mut in_use) = (Vec::<super::Image>::new(), Vec::new());
         for i in 0..entries.len() {
-            let Ok(image) = self.image(&entries, i) else { continue };
+            let Some(image) = unless_damaged(self.image(&entries, i))? else { continue };
             if images.iter().any(|known| known.id() == image.id()) {
                 continue;
             }

@@ -53,8 +53,9 @@ fn open_by_steps(dir: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<Owne
         above = Some(rustix::fs::openat(at, name, step, Mode::empty())?);
     }
     let at = above.as_ref().map_or(dir, AsFd::as_fd);
-    let slash = if path.ends_with(b"/") { OFlags::DIRECTORY } else { OFlags::empty() };
-    rustix::fs::openat(at, last, flags | slash, Mode::empty())
+    let inside = path.ends_with(b"/") || path.ends_with(b"/.");
+    let directory = if inside { OFlags::DIRECTORY } else { OFlags::empty() };
+    rustix::fs::openat(at, last, flags | directory, Mode::empty())
 }
 
 /// openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: symlinks and ".." are followed as if
@@ -63,13 +64,17 @@ pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: impl Arg, flags: OFlags) 
     let flags = flags | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     path.into_with_c_str(|path| {
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::NOSYS) => {
-                let start = path.to_bytes().iter().take_while(|byte| **byte == b'/').count();
-                let below = CString::new(&path.to_bytes()[start..]).map_err(|_| Errno::INVAL)?;
-                open_by_steps(root, &below, flags | OFlags::NOFOLLOW)
+        loop {
+            match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::NOSYS) => {
+                    let start = path.to_bytes().iter().take_while(|byte| **byte == b'/').count();
+                    let below =
+                        CString::new(&path.to_bytes()[start..]).map_err(|_| Errno::INVAL)?;
+                    return open_by_steps(root, &below, flags | OFlags::NOFOLLOW);
+                }
+                result => return result,
             }
-            result => result,
         }
     })
 }
@@ -176,6 +181,7 @@ mod tests {
             ("a/none", OFlags::PATH, Err(Errno::NOENT)),
             ("a/b/file/x", OFlags::PATH, Err(Errno::NOTDIR)),
             ("a/b/file/", OFlags::PATH, Err(Errno::NOTDIR)),
+            ("a/b/file/.", OFlags::PATH, Err(Errno::NOTDIR)),
             // The link itself.
             ("a/b/out", OFlags::PATH, Ok(())),
             ("a/b/out", OFlags::DIRECTORY, Err(Errno::NOTDIR)),

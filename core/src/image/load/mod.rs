@@ -200,7 +200,7 @@ impl Images {
     }
 
     fn published(&self, index: &Index, candidates: &[Candidate]) -> Result<Vec<Image>> {
-        let entries = self.entries(index);
+        let entries = self.entries(index)?;
         let image = |candidate: &Candidate| {
             let wanted = candidate.manifest.digest;
             match entries.iter().position(|entry| entry.digest() == Some(wanted)) {

@@ -104,7 +104,7 @@ fn talk(file: PathBuf, program: &str, server: &str, timeout: Duration) -> io::Re
     drop((their_input, their_output));
     let _running = Running(pidfd);
     // Shorter than a pipe's buffer, so that it does not block.
-    match sigpipe::without(|| std::fs::File::from(question).write_all(server.as_bytes())) {
+    match sigpipe::write(server.as_bytes(), |bytes| std::fs::File::from(question).write(bytes)) {
         // It may have answered without reading.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}

@@ -95,7 +95,7 @@ impl Images {
                 Error::new(ErrorKind::InvalidInput, "save", "no images").fix("name at least one")
             );
         }
-        let entries = self.entries(&self.layout.index()?);
+        let entries = self.entries(&self.layout.index()?)?;
         let mut all: Vec<Chosen> = Vec::new();
         for name in names.iter().map(AsRef::as_ref) {
             let i = choose(&entries, name)?;
