@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -31,6 +32,18 @@ pub enum ChangeKind {
     Changed,
     /// It is there no more, and neither is what was in it.
     Deleted,
+}
+
+/// As `docker diff` says it: `A /srv/greeting`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.kind {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        };
+        write!(f, "{letter} {}", self.path.display())
+    }
 }
 
 /// What is other in `new` than in `old`, by path.
