@@ -88,7 +88,8 @@ impl Images {
         let parsed = Reference::parse(reference)?;
         if parsed.digest().is_some_and(|digest| digest != image.digest()) {
             return Err(Error::invalid_input(OPERATION, reference)
-                .cause(format!("the image's digest is {}", image.digest())));
+                .cause(format!("the image's digest is {}", image.digest()))
+                .fix("name it by a tag"));
         }
         let _kept = image.lease()?;
         let failed = |failure: Failure| failure.error(OPERATION, reference);
