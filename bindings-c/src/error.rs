@@ -1,6 +1,8 @@
 //! Errors: a code for programs, a sentence for people.
 
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use skep::ErrorKind;
 
@@ -146,6 +148,11 @@ pub(crate) fn string(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default()
 }
 
+/// A path, which has no NUL bytes.
+pub(crate) fn path_string(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+}
+
 /// The code of an error, as it was returned with it. SKEP_OK for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_error_code(error: Option<&skep_error>) -> c_int {
@@ -194,7 +201,7 @@ mod tests {
     use super::*;
 
     /// What programs have been compiled with: lines are added here, and never changed.
-    const NUMBERS: [(&str, c_int); 14] = [
+    const NUMBERS: [(&str, c_int); 15] = [
         ("NotFound", 1),
         ("AlreadyExists", 2),
         ("InvalidInput", 3),
@@ -209,6 +216,7 @@ mod tests {
         ("ResourceExhausted", 12),
         ("KeeperLost", 13),
         ("Io", 14),
+        ("Cancelled", 17),
     ];
 
     #[test]
