@@ -361,8 +361,7 @@ fn reports(server: &Server, options: PushOptions) -> Vec<PushProgress> {
         .parallel(1)
         .progress(move |progress| all.lock().unwrap().push(*progress));
     store.images.push(&image, &format!("{}/app:1", server.name()), &options).unwrap();
-    let reports = reports.lock().unwrap().clone();
-    reports
+    reports.lock().unwrap().clone()
 }
 
 #[test]
