@@ -295,6 +295,17 @@ fn signatures_refer_to_what_is_signed() {
 }
 
 #[test]
+fn who_signed_with_a_bundle_is_told() {
+    let mut entry = descriptor(OCI_MANIFEST, b"bundle");
+    entry["artifactType"] = json!("application/vnd.dev.sigstore.bundle.v0.3+json");
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]});
+    let place = format!("referrers/{}", made().digest());
+    let server = serve(&made(), [(place, document(OCI_INDEX, index.to_string()))]);
+    let text = refuses(&server, &by(&Signer::new()));
+    assert!(text.contains("there is no signature: it is in a sigstore bundle"), "{text}");
+}
+
+#[test]
 fn what_was_checked_is_what_is_pulled() {
     let (signer, old, new) = (Signer::new(), made(), Made::new("moved", &[10]));
     let payload = payload(&old.digest(), SIGNED_AS);

@@ -99,6 +99,8 @@ struct Found<'a> {
     clients: Vec<&'a Client>,
 }
 
+type Resolved = (Descriptor, Vec<u8>, Manifest);
+
 /// A blob that is here, kept from being fetched again until it is stored.
 struct Here {
     staged: StagedBlob,
@@ -145,8 +147,7 @@ impl Pull<'_> {
         Err(self.failed(last.unwrap_or_else(none)))
     }
 
-    #[expect(clippy::type_complexity)]
-    fn find_at(&self, client: &Client) -> Outcome<((Descriptor, Vec<u8>, Manifest), Vec<Digest>)> {
+    fn find_at(&self, client: &Client) -> Outcome<(Resolved, Vec<Digest>)> {
         let (top, bytes) = client.manifest(&target(&self.reference), self.reference.digest())?;
         let host = Platform::host();
         let platform = self.options.platform.as_ref().unwrap_or(&host);

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::transport::Request;
 use crate::image::signature::{
-    ARTIFACT_TYPE, Check, MAX_PAYLOAD, PAYLOAD_TYPE, Refusal, Rule, SIGNATURE,
+    ARTIFACT_TYPE, BUNDLE_TYPE, Check, MAX_PAYLOAD, PAYLOAD_TYPE, Refusal, Rule, SIGNATURE,
 };
 use crate::image::{Descriptor, Digest, Reference};
 use crate::{ErrorKind, Result};
@@ -77,12 +77,18 @@ impl Client {
         if check.is_met() {
             return Ok(());
         }
-        let Some(found) = or_none(self.referrers(digest, Some(ARTIFACT_TYPE)), check)? else {
+        let Some(found) = or_none(self.referrers(digest, None), check)? else {
             return Ok(());
         };
         for manifest in found {
-            if check.is_met() {
-                break;
+            let kind = manifest.extra.get("artifactType").and_then(|kind| kind.as_str());
+            match kind {
+                Some(ARTIFACT_TYPE) if !check.is_met() => {}
+                Some(kind) if kind.starts_with(BUNDLE_TYPE) => {
+                    check.refuse(Refusal::Bundle);
+                    continue;
+                }
+                _ => continue,
             }
             self.signatures_in(&manifest.digest.to_string(), Some(&manifest.digest), check)?;
         }

@@ -29,6 +29,8 @@ pub(in crate::image) struct Check<'a> {
     /// Why they do not count, of the reasons the most telling.
     refusal: Option<Refusal>,
     left: u32,
+    /// Whether there was more than that.
+    cut: bool,
 }
 
 /// Why a signature does not count, the most telling last.
@@ -38,6 +40,8 @@ pub(in crate::image) enum Refusal {
     OtherKey,
     /// It is none, or what it signs cannot be had.
     Malformed(String),
+    /// There is a bundle, which cosign 3 writes unless told otherwise.
+    Bundle,
     /// By a key, of what is no payload.
     Payload(String),
     /// By a key, of another image.
@@ -54,14 +58,14 @@ impl<'a> Check<'a> {
         digests: &'a [Digest],
     ) -> Self {
         let (by, found) = Default::default();
-        Check { signed, asked, digests, by, found, refusal: None, left: MAX_LOOKS }
+        Check { signed, asked, digests, by, found, refusal: None, left: MAX_LOOKS, cut: false }
     }
 
     /// Counts one more thing that is fetched; whether it may be.
     pub(in crate::image) fn may_look(&mut self) -> bool {
-        let may = self.left > 0;
+        self.cut |= self.left == 0;
         self.left = self.left.saturating_sub(1);
-        may
+        !self.cut
     }
 
     /// Whether `signature`, of a payload with `digest`, is still to be looked at.
@@ -124,9 +128,9 @@ impl<'a> Check<'a> {
             (_, by) => format!("and {by} of them has signed it"),
         };
         let why = self.refusal.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        let more = match self.left {
-            0 => format!(" (more than {MAX_LOOKS} are not looked at)"),
-            _ => String::new(),
+        let more = match self.cut {
+            true => format!(" (more than {MAX_LOOKS} are not looked at)"),
+            false => String::new(),
         };
         rule.refusal(subject, &format!("{wants}, {found}{why}{more}"))
     }
@@ -145,6 +149,9 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::OtherKey => f.write_str("none is by a given key"),
             Refusal::Malformed(why) => write!(f, "one is malformed: {why}"),
+            Refusal::Bundle => f.write_str(
+                "it is in a sigstore bundle, which is not read (cosign --new-bundle-format=false)",
+            ),
             Refusal::Payload(why) => write!(f, "one is of a payload that is not understood: {why}"),
             Refusal::OtherImage(digest) => write!(f, "one is for another image, {digest}"),
             Refusal::OtherName(name) => write!(f, "one is for it as {name}"),

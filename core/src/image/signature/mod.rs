@@ -32,6 +32,9 @@ pub(super) const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.
 /// The artifact type of a manifest of signatures that refers to what is signed.
 pub(super) const ARTIFACT_TYPE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
+/// What the artifact type of a sigstore bundle begins with.
+pub(super) const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle";
+
 /// The annotation of a payload's descriptor that has the signature, in base64.
 pub(super) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
