@@ -361,6 +361,14 @@ fn signatures_are_looked_at_within_bounds() {
     let text = refuses(&server, &by(&signer));
     assert!(text.contains("more than 128 are not looked at"), "{text}");
     assert!(server.asked().len() < 140, "{}", server.asked().len());
+
+    // Nor are those of one payload looked at for ever, a right one at the end included.
+    let payload = payload(&digest, SIGNED_AS);
+    let add = |all: Signatures, i| all.add(&payload, format!("{i:04}"));
+    let junk = (0..2000).fold(Signatures::default(), add);
+    let all = junk.add(&payload, signer.sign(&payload));
+    let text = refuses(&serve(&made(), tagged(&digest, &all)), &by(&signer));
+    assert!(text.contains("none of 128 signatures counts"), "{text}");
 }
 
 #[test]

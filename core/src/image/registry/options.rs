@@ -24,7 +24,7 @@ pub struct Progress {
 
 type Callback = Arc<dyn Fn(&Progress) + Send + Sync>;
 
-/// How [`Images::pull`] pulls.
+/// How [`Images::pull`](crate::Images::pull) pulls.
 ///
 /// ```
 /// use skep::image::registry::PullOptions;

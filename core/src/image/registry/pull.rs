@@ -51,11 +51,11 @@ impl Images {
     /// # Errors
     /// `InvalidInput` for a bad reference; `NotFound` if the registry has no such image;
     /// `PermissionDenied` if it lets nobody in with these credentials, or if the policy refuses the
-    /// image, where the operation is `accept`; `Unsupported` if there is no
-    /// image for the platform; `DigestMismatch` or `InvalidData` if what comes is not what was
-    /// announced; `TimedOut` if the registry is silent, `ResourceExhausted` if it wants to be left
-    /// alone or the disk is full, `Io` if it is not reached or fails. As
-    /// [`Image::layers`] where an image that is stored cannot be unpacked.
+    /// image, where the error's operation is `accept`; `Unsupported` if there is no image for the
+    /// platform; `DigestMismatch` or `InvalidData` if what comes is not what was announced;
+    /// `TimedOut` if the registry is silent, `ResourceExhausted` if it wants to be left alone or the
+    /// disk is full, `Io` if it is not reached or fails. As [`Image::layers`] where an image that is
+    /// stored cannot be unpacked.
     ///
     /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull>
     pub fn pull(&self, reference: &str, options: &PullOptions) -> Result<Image> {
@@ -63,7 +63,7 @@ impl Images {
         let clients = Client::to_pull(&options.registries, parsed.domain(), parsed.path());
         let rule = options.policy.rule(&parsed);
         rule.signed(reference)?;
-        let (reference, subject) = (parsed.clone(), reference);
+        let (subject, reference) = (reference, parsed);
         let pull = Pull { images: self, subject, reference, clients, rule, options };
         let image = pull
             .run()
@@ -110,13 +110,8 @@ struct Here {
 impl Pull<'_> {
     fn run(&self) -> Result<Image> {
         let found = self.find()?;
-        signatures::check(
-            &self.rule,
-            self.subject,
-            &self.reference,
-            &found.digests,
-            &found.clients,
-        )?;
+        let Found { digests, clients, .. } = &found;
+        signatures::check(&self.rule, self.subject, &self.reference, digests, clients)?;
         for _ in 0..ROUNDS {
             if let Some(image) = self.fetch(&found)? {
                 return Ok(image);

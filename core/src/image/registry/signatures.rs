@@ -118,11 +118,11 @@ impl Client {
             if layer.media_type != PAYLOAD_TYPE || !check.is_new(signature, &layer.digest) {
                 continue;
             }
+            if !check.may_look() {
+                break;
+            }
             // Signatures by several keys are mostly of the same payload.
             if last.as_ref().is_none_or(|(digest, _)| *digest != layer.digest) {
-                if !check.may_look() {
-                    break;
-                }
                 last = or_none(self.payload(layer), check)?.map(|bytes| (layer.digest, bytes));
             }
             if let Some((_, payload)) = &last {

@@ -28,6 +28,7 @@ pub(in crate::image) struct Check<'a> {
     found: HashMap<(String, Digest), bool>,
     /// Why they do not count, of the reasons the most telling.
     refusal: Option<Refusal>,
+    /// How many more manifests and signatures may be looked at.
     left: u32,
     /// Whether there was more than that.
     cut: bool,
@@ -61,7 +62,7 @@ impl<'a> Check<'a> {
         Check { signed, asked, digests, by, found, refusal: None, left: MAX_LOOKS, cut: false }
     }
 
-    /// Counts one more thing that is fetched; whether it may be.
+    /// Counts one more manifest or signature; whether it may be looked at.
     pub(in crate::image) fn may_look(&mut self) -> bool {
         self.cut |= self.left == 0;
         self.left = self.left.saturating_sub(1);
@@ -125,7 +126,8 @@ impl<'a> Check<'a> {
             (0, _) => "and there is no signature".to_owned(),
             (1, 0) => "and the one signature does not count".to_owned(),
             (n, 0) => format!("and none of {n} signatures counts"),
-            (_, by) => format!("and {by} of them has signed it"),
+            (_, 1) => "and 1 of them has signed it".to_owned(),
+            (_, by) => format!("and {by} of them have signed it"),
         };
         let why = self.refusal.as_ref().map_or(String::new(), |why| format!(": {why}"));
         let more = match self.cut {

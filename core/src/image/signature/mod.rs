@@ -41,5 +41,6 @@ pub(super) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Bytes of a payload. Those in use have about 250.
 pub(super) const MAX_PAYLOAD: u64 = 64 << 10;
 
-/// Manifests of signatures, and signatures, that one pull looks at.
+/// Manifests of signatures, and signatures, that one pull looks at. Who may push to the repository
+/// can hide a signature behind so many others, as they could remove it.
 pub(super) const MAX_LOOKS: u32 = 128;

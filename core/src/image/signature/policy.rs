@@ -232,6 +232,7 @@ mod tests {
     use crate::ErrorKind;
     use crate::image::Digest;
     use crate::image::signature::payload::Payload;
+    use proptest::prelude::*;
 
     fn key(pem: &str) -> PublicKey {
         PublicKey::from_pem(pem.as_bytes()).unwrap()
@@ -293,6 +294,21 @@ mod tests {
         }
         let policy = Policy::default().prefix("index.docker.io", Requirement::Reject).unwrap();
         assert_eq!(prefix_of(&policy, "debian").as_deref(), Some("docker.io"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_prefix_is_that_of_the_names_in_it(
+            any: String, looks in r"[a-zA-Z.:\[\]0-9]{1,8}(/[a-z0-9._-]{1,5}){0,3}",
+        ) {
+            for prefix in [any, looks] {
+                let Ok(policy) = Policy::default().prefix(&prefix, Requirement::Reject) else {
+                    continue;
+                };
+                let name = format!("{prefix}/repository/name");
+                prop_assert!(prefix_of(&policy, &name).is_some(), "{prefix}");
+            }
+        }
     }
 
     #[test]
