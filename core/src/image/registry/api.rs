@@ -183,7 +183,11 @@ impl Client {
         Ok(tags)
     }
 
-    fn referrers(&self, digest: &Digest, kind: Option<&str>) -> Outcome<Vec<Descriptor>> {
+    pub(super) fn referrers(
+        &self,
+        digest: &Digest,
+        kind: Option<&str>,
+    ) -> Outcome<Vec<Descriptor>> {
         let mut url = self.url(&format!("referrers/{digest}"));
         if let Some(kind) = kind {
             url = url.with("artifactType", kind);
