@@ -90,7 +90,8 @@ fn round_by_name(words: &[&str]) -> io::Result<Round> {
             let (bundle, state) = (bundle.to_owned(), state.to_owned());
             Ok(Box::new(move || timed(&mut || peers::run_crun(&bundle, &state))))
         }
-        ["languages", store, tar] => languages::round(store, tar),
+        [languages::HERE, store, tar] => languages::round(store, tar),
+        [languages::ELSEWHERE, store, tar] => languages::round_elsewhere(store, tar),
         ["skep", name, store, tar, root] => {
             let own = Own::open(Path::new(store), Path::new(tar), Path::new(root))?;
             let name = name.to_owned();

@@ -22,6 +22,7 @@ mod pull;
 mod push;
 mod retry;
 mod settings;
+mod signatures;
 mod tcp;
 mod token;
 mod transport;
