@@ -316,6 +316,10 @@ static void of_registries(void) {
     IS_NULL(skep_registries_referrers, reference, registries, NULL, NULL, &referrers);
     IS_NULL(skep_registries_referrers, referrers, registries, "x", NULL, NULL);
     NOT_UTF8(skep_registries_referrers, artifact_type, registries, "x", bad, &referrers);
+    OK(skep_registries_allow_plain_http(registries, "http://localhost:1"));
+    FAILS(skep_registries_ping(registries, "localhost:1", &error), SKEP_INVALID_INPUT,
+          "cannot ping localhost:1: \"http://localhost:1\" is no registry's name; "
+          "write HOST or HOST:PORT, without http://");
     skep_registries_free(registries);
     skep_registries_free(NULL);
 }

@@ -15,10 +15,10 @@ static const char *variable(const char *name) {
     return value;
 }
 
-/* The open registry's `name`. */
+/* A name at the open registry that only this run of the program uses. */
 static const char *at_registry(const char *name) {
     static __thread char text[300];
-    snprintf(text, sizeof text, "%s%s", variable("SKEP_TEST_REGISTRY"), name);
+    snprintf(text, sizeof text, "%s/skep-c-%d/%s", variable("SKEP_TEST_REGISTRY"), getpid(), name);
     return text;
 }
 
@@ -223,16 +223,16 @@ static void a_push_and_a_pull_tell_of_their_progress(void) {
     struct skep_image *pulled;
     struct reports sent = {0}, again = {0}, fetched = {0};
     OK(skep_push_options_set_progress(push, push_report, &sent));
-    OK(skep_engine_push_image(engine, image, at_registry("/skep-c/progress:1"), push, &error));
+    OK(skep_engine_push_image(engine, image, at_registry("progress:1"), push, &error));
     CHECK(sent.count >= 4 && !sent.at_once && sent.digests);
     CHECK_NUMBER(sent.last_done, SKEP_PUSHED_SENT);
     CHECK_NUMBER(sent.most, sent.total);
     OK(skep_push_options_set_progress(push, push_report, &again));
-    OK(skep_engine_push_image(engine, image, at_registry("/skep-c/progress:2"), push, &error));
+    OK(skep_engine_push_image(engine, image, at_registry("progress:2"), push, &error));
     CHECK_NUMBER(again.last_done, SKEP_PUSHED_EXISTED);
 
     OK(skep_pull_options_set_progress(pull, pull_report, &fetched));
-    OK(skep_engine_pull_image(other, at_registry("/skep-c/progress:1"), pull, &pulled, &error));
+    OK(skep_engine_pull_image(other, at_registry("progress:1"), pull, &pulled, &error));
     CHECK_TEXT(skep_image_digest(pulled), skep_image_digest(image));
     CHECK(fetched.count >= 3 && !fetched.at_once && fetched.digests && fetched.unpacked);
     CHECK_NUMBER(fetched.most, fetched.total);
@@ -250,12 +250,12 @@ static void a_report_cancels_its_pull_and_its_push(void) {
     struct skep_image *none;
     struct skep_image_list *list;
     struct reports reports = {0};
-    push_as(at_registry("/skep-c/cancelled:1"));
+    push_as(at_registry("cancelled:1"));
     OK(skep_cancel_new(&cancel, &error));
     reports.cancel = cancel;
     OK(skep_engine_cancellable(other, cancel, &cancellable, &error));
     OK(skep_pull_options_set_progress(pull, pull_report, &reports));
-    CHECK_NUMBER(skep_engine_pull_image(cancellable, at_registry("/skep-c/cancelled:1"), pull, &none,
+    CHECK_NUMBER(skep_engine_pull_image(cancellable, at_registry("cancelled:1"), pull, &none,
                                         NULL), SKEP_CANCELLED);
     CHECK_NUMBER(reports.count, 1);
     OK(skep_engine_list_images(other, &list, &error));
@@ -268,7 +268,7 @@ static void a_report_cancels_its_pull_and_its_push(void) {
     reports.cancel = cancel;
     OK(skep_engine_cancellable(engine, cancel, &cancellable, &error));
     OK(skep_push_options_set_progress(push, push_report, &reports));
-    CHECK_NUMBER(skep_engine_push_image(cancellable, image, at_registry("/skep-c/not-there:1"), push,
+    CHECK_NUMBER(skep_engine_push_image(cancellable, image, at_registry("not-there:1"), push,
                                         NULL), SKEP_CANCELLED);
     skep_engine_free(cancellable);
     skep_cancel_free(cancel);
@@ -282,20 +282,20 @@ static void what_a_registry_answers(void) {
     struct skep_descriptor *descriptor;
     struct skep_descriptor_list *referrers;
     struct skep_text_list *tags;
-    push_as(at_registry("/skep-c/answers:1"));
+    push_as(at_registry("answers:1"));
     OK(skep_registries_ping(registries, variable("SKEP_TEST_REGISTRY"), &error));
-    OK(skep_registries_resolve(registries, at_registry("/skep-c/answers:1"), &descriptor, &error));
+    OK(skep_registries_resolve(registries, at_registry("answers:1"), &descriptor, &error));
     CHECK_TEXT(skep_descriptor_digest(descriptor), skep_image_digest(image));
     CHECK_TEXT(skep_descriptor_media_type(descriptor), "application/vnd.oci.image.manifest.v1+json");
     CHECK(skep_descriptor_size(descriptor) > 100);
     CHECK(strstr(skep_descriptor_inspect(descriptor), skep_image_digest(image)) != NULL);
     skep_descriptor_free(descriptor);
-    OK(skep_registries_tags(registries, at_registry("/skep-c/answers"), &tags, &error));
+    OK(skep_registries_tags(registries, at_registry("answers"), &tags, &error));
     CHECK_NUMBER(skep_text_list_length(tags), 1);
     CHECK_TEXT(skep_text_list_at(tags, 0), "1");
     CHECK(skep_text_list_at(tags, 1) == NULL);
     skep_text_list_free(tags);
-    OK(skep_registries_referrers(registries, at_registry("/skep-c/answers:1"), "text/plain", &referrers,
+    OK(skep_registries_referrers(registries, at_registry("answers:1"), "text/plain", &referrers,
                                  &error));
     CHECK_NUMBER(skep_descriptor_list_length(referrers), 0);
     CHECK(skep_descriptor_list_at(referrers, 0) == NULL);
@@ -357,7 +357,7 @@ static void options_of_a_pull_that_are_refused(void) {
     struct skep_image *none = NULL;
     CHECK_NUMBER(skep_pull_options_set_platform(options, "linux"), SKEP_INVALID_INPUT);
     CHECK_NUMBER(skep_pull_options_set_platform(options, "linux/amd64"), SKEP_OK);
-    FAILS(skep_engine_pull_image(engine, at_registry("/skep-c/any:1"), options, &none, &error),
+    FAILS(skep_engine_pull_image(engine, at_registry("any:1"), options, &none, &error),
           SKEP_INVALID_INPUT,
           "cannot parse platform \"linux\": it has another form; "
           "write OS/ARCHITECTURE[/VARIANT], for instance linux/arm64");
@@ -562,7 +562,7 @@ static struct skep_pull_options *shared;
 
 static void *pull_the_same(void *argument) {
     struct skep_image *pulled = NULL;
-    int code = skep_engine_pull_image(argument, at_registry("/skep-c/many:1"), shared, &pulled, NULL);
+    int code = skep_engine_pull_image(argument, at_registry("many:1"), shared, &pulled, NULL);
     skep_image_free(pulled);
     return code == SKEP_OK ? NULL : &shared;
 }
@@ -570,7 +570,7 @@ static void *pull_the_same(void *argument) {
 static void many_threads_pull_with_the_same_options(void) {
     struct skep_engine *other = other_engine();
     pthread_t threads[8];
-    push_as(at_registry("/skep-c/many:1"));
+    push_as(at_registry("many:1"));
     shared = pull_options();
     for (int i = 0; i < 8; i++) NEED(pthread_create(&threads[i], NULL, pull_the_same, other) == 0);
     for (int i = 0; i < 8; i++) {
