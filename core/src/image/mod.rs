@@ -13,6 +13,7 @@
 //! Only [`registry`] knows a network, and nothing of an image is run.
 
 mod beside;
+mod budget;
 mod commit;
 mod compression;
 mod config;
@@ -20,6 +21,9 @@ mod digest;
 mod export;
 #[cfg(test)]
 mod fixture;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod garbage;
 mod handle;
 mod layers;
@@ -65,5 +69,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

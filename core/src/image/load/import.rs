@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{finish, no_image};
+use crate::image::budget::Budget;
 use crate::image::compression::{Compression, Decoder};
 use crate::image::config::{History, ImageConfig, RootFs};
 use crate::image::digest::{Digest, HashReader};
@@ -41,7 +42,8 @@ impl Images {
         let layer = staging.blob(file, &subject)?;
         let read = |error| Error::os("import", &*subject, error);
         let compression = Compression::of_file(&layer.path).map_err(read)?;
-        let diff_id = check(File::open(&layer.path).map_err(read)?, &subject)?;
+        let budget = self.budget(layer.size);
+        let diff_id = check(File::open(&layer.path).map_err(read)?, &budget, &subject)?;
         let config = staging.blob(&*config(diff_id)?, "config")?;
         let manifest = Manifest::new(
             Descriptor::new(OCI_CONFIG, config.digest, config.size),
@@ -54,9 +56,9 @@ impl Images {
 }
 
 /// Reads an archive to its end and returns its diff_id.
-fn check(file: File, subject: &str) -> Result<Digest> {
+fn check(file: File, budget: &Budget, subject: &str) -> Result<Digest> {
     let decoder = Decoder::new(file).map_err(|e| read_error(e, subject))?;
-    let mut archive = Archive::new(HashReader::new(decoder), subject);
+    let mut archive = Archive::new(HashReader::new(decoder.within(budget)), subject);
     let invalid = |cause| Error::new(ErrorKind::InvalidData, "import", subject).cause(cause);
     if archive.next()?.is_none() {
         return Err(invalid("it holds no files"));

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{Candidate, Source, document, missing, read_staged};
+use super::{Candidate, Source, check_names, document, missing, read_staged};
 use crate::image::config::ImageConfig;
 use crate::image::layout::{StagedBlob, Staging, check_blob};
 use crate::image::manifest::{Descriptor, Index, REF_NAME, is_index, is_manifest, resolve};
@@ -23,7 +23,9 @@ use crate::{Error, ErrorKind, Result};
 pub(super) fn candidates(source: &mut impl Source, _: &Staging<'_>) -> Result<Vec<Candidate>> {
     let index = Index::parse(&document(source, "index.json")?, "index.json")?;
     let mut candidates: Vec<Candidate> = Vec::new();
-    for top in chosen(&index) {
+    let chosen = chosen(&index);
+    check_names(chosen.len(), source.subject())?;
+    for top in chosen {
         let candidate = candidate(source, top)?;
         let same = candidates.iter_mut().find(|c| c.manifest.digest == candidate.manifest.digest);
         match same {

@@ -15,7 +15,7 @@ use super::compression::Decoder;
 use super::digest::{Digest, HashReader};
 use super::handle::{Image, Lease};
 use super::layers::verify;
-use super::layout::{Layout, check_blob};
+use super::layout::check_blob;
 use super::manifest::Descriptor;
 use super::reference::Reference;
 use super::store::{Images, choose, has_name};
@@ -78,7 +78,7 @@ impl Images {
         sigpipe::without_file_size_signal(|| {
             let chosen = self.chosen(names)?;
             let beside = Beside::create(path.as_ref(), OPERATION)?;
-            let mut archive = Archive::new(&self.layout, &beside);
+            let mut archive = Archive::new(self, &beside);
             match format {
                 ArchiveFormat::Docker => docker::write(&mut archive, &chosen)?,
                 ArchiveFormat::Oci => oci::write(&mut archive, &chosen)?,
@@ -123,15 +123,15 @@ impl Images {
 
 /// The archive in the making.
 struct Archive<'a> {
-    layout: &'a Layout,
+    images: &'a Images,
     beside: &'a Beside,
     tar: Writer<BufWriter<&'a File>>,
 }
 
 impl<'a> Archive<'a> {
-    fn new(layout: &'a Layout, beside: &'a Beside) -> Self {
+    fn new(images: &'a Images, beside: &'a Beside) -> Self {
         let tar = Writer::new(BufWriter::with_capacity(128 << 10, beside.file()));
-        Archive { layout, beside, tar }
+        Archive { images, beside, tar }
     }
 
     fn finish(self) -> Result<()> {
@@ -171,7 +171,7 @@ impl<'a> Archive<'a> {
         let subject = subject(blob);
         let file = HashReader::new(self.open(blob)?);
         let decoder = Decoder::new(file).map_err(|error| read_error(error, &subject))?;
-        let mut reader = HashReader::new(decoder);
+        let mut reader = HashReader::new(decoder.within(&self.images.budget(blob.size)));
         let failed = |error| self.beside.failed(error);
         let entry = member(name, 0);
         self.tar.begin_open(&entry).map_err(failed)?;
@@ -181,7 +181,7 @@ impl<'a> Archive<'a> {
     }
 
     fn open(&self, blob: &Descriptor) -> Result<File> {
-        File::open(self.layout.blob_path(&blob.digest))
+        File::open(self.images.layout.blob_path(&blob.digest))
             .map_err(|error| Error::os("open blob", blob.digest.to_string(), error))
     }
 }
