@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use super::{Candidate, Source, check_names, document, missing, read_staged};
@@ -111,17 +111,26 @@ impl Source for Directory<'_> {
         if let Some(staged) = self.staged.get(name) {
             return Ok(Some(staged.clone()));
         }
+        let invalid = |cause: &str| {
+            Error::new(ErrorKind::InvalidData, "load image from", &*self.subject)
+                .cause(format!("{name} {cause}"))
+        };
+        let failed = |errno| Error::os("open", format!("{}/{name}", self.subject), errno);
         // NONBLOCK: a fifo must not make it wait.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let file = match open_beneath(self.dir.as_fd(), name, flags) {
-            Ok(file) => File::from(file),
+            Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::XDEV | Errno::LOOP) => {
-                return Err(Error::new(ErrorKind::InvalidData, "load image from", &*self.subject)
-                    .cause(format!("{name} is or is behind a symlink")));
-            }
-            Err(errno) => return Err(Error::os("open", format!("{}/{name}", self.subject), errno)),
+            Err(Errno::XDEV | Errno::LOOP) => return Err(invalid("is or is behind a symlink")),
+            // A socket.
+            Err(Errno::NXIO) => return Err(invalid("is no file")),
+            Err(errno) => return Err(failed(errno)),
         };
+        let stat = rustix::fs::fstat(&file).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(invalid("is no file"));
+        }
+        let file = File::from(file);
         let staged = self.staging.blob(file, name)?;
         self.staged.insert(name.to_owned(), staged.clone());
         Ok(Some(staged))

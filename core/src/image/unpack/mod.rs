@@ -116,12 +116,9 @@ fn unpack_entry<R: std::io::Read>(
     if let Some(hidden) = name.strip_prefix(b".wh.") {
         return whiteout(tree, parent, hidden);
     }
-    // A name that is reserved for whiteouts, for others would take what is there for one.
-    match parent.split(|byte| *byte == b'/').find(|name| name.starts_with(b".wh.")) {
-        // AUFS's own, in old archives.
-        Some(name) if name.starts_with(b".wh..wh.") => return Ok(()),
-        Some(_) => return Err(Reason::Invalid("it is below a whiteout")),
-        None => {}
+    // AUFS's own, in old archives.
+    if parent.split(|byte| *byte == b'/').any(|name| name.starts_with(b".wh..wh.")) {
+        return Ok(());
     }
     let parent = tree.directory(parent)?;
     match entry.kind {

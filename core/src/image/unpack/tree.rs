@@ -227,6 +227,10 @@ impl<'a> Tree<'a> {
     /// The directory is open for reading.
     pub(super) fn make_directory(&mut self, parent: &Dir, name: &[u8]) -> Outcome<Dir> {
         let path = name::join(&parent.path, name);
+        if name.starts_with(b".wh.") {
+            // The name is reserved: in an archive of this tree it would be a whiteout.
+            return Err(Reason::Invalid("it is below a whiteout"));
+        }
         // Through symlinks it may be deeper than its name.
         name::check_depth(path.split(|byte| *byte == b'/').count())?;
         self.shadow(parent, name);

@@ -201,6 +201,7 @@ fn nothing_is_below_a_whiteout() {
     refused(&mut bench, Tar::new().file("x/.wh.y/z/f", b""));
     refused(&mut bench, Tar::new().dir("x/.wh.y/z"));
     refused(&mut bench, Tar::new().hardlink("h", ".wh.x"));
+    refused(&mut bench, Tar::new().symlink("s", ".wh.y").file("s/f", b""));
     let root = bench.layer(Tar::new().dir(".wh..wh.plnk").file(".wh..wh.plnk/1.2", b"")).unwrap();
     assert_eq!(names(&root), [b""; 0]);
 }
