@@ -46,6 +46,8 @@ pub enum skep_code {
     SKEP_PANIC = 15,
     /// A kind of error that is newer than this interface; skep_error_name() tells its name.
     SKEP_OTHER = 16,
+    /// The caller cancelled it.
+    SKEP_CANCELLED = 17,
 }
 
 pub(crate) const SKEP_OK: c_int = skep_code::SKEP_OK as c_int;
@@ -68,6 +70,7 @@ impl skep_code {
             ErrorKind::ResourceExhausted => skep_code::SKEP_RESOURCE_EXHAUSTED,
             ErrorKind::KeeperLost => skep_code::SKEP_KEEPER_LOST,
             ErrorKind::Io => skep_code::SKEP_IO,
+            ErrorKind::Cancelled => skep_code::SKEP_CANCELLED,
             _ => skep_code::SKEP_OTHER,
         }
     }
@@ -191,7 +194,7 @@ mod tests {
     use super::*;
 
     /// What programs have been compiled with: lines are added here, and never changed.
-    const NUMBERS: [(&str, c_int); 14] = [
+    const NUMBERS: [(&str, c_int); 15] = [
         ("NotFound", 1),
         ("AlreadyExists", 2),
         ("InvalidInput", 3),
@@ -206,6 +209,7 @@ mod tests {
         ("ResourceExhausted", 12),
         ("KeeperLost", 13),
         ("Io", 14),
+        ("Cancelled", 17),
     ];
 
     #[test]

@@ -9,6 +9,8 @@
 //! [`Image::export`] write what other tools read, [`Image::diff`] compares, and [`Images::prune`]
 //! removes what nobody needs.
 //!
+//! A [`signature`] policy says who must have signed what is pulled.
+//!
 //! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
 //! Only [`registry`] knows a network, and nothing of an image is run.
 
@@ -37,6 +39,7 @@ mod reference;
 pub mod registry;
 mod reserve;
 mod save;
+pub mod signature;
 mod store;
 mod tar;
 mod time;

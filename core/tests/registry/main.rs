@@ -2,9 +2,13 @@
 //! that does what a test says, right or wrong. All of it on loopback.
 
 mod access;
+mod cancel;
 mod failures;
 mod image;
 mod peer;
 mod peers;
 mod scripted;
+mod signed;
+mod signed_peers;
+mod signer;
 mod together;

@@ -101,8 +101,9 @@ impl Images {
         path: &Path,
         accept: impl FnOnce(&[Candidate]) -> Result<()>,
     ) -> Result<Vec<Image>> {
-        let loaded = sigpipe::without_file_size_signal(|| self.stage_and_publish(path, accept));
-        loaded.map_err(|error| {
+        let load = || sigpipe::without_file_size_signal(|| self.stage_and_publish(path, accept));
+        let subject = path.display().to_string();
+        self.layout.cancel.run("load image from", &subject, load).map_err(|error| {
             error.fix_data("save it again, with docker save, podman save or skopeo copy")
         })
     }
@@ -121,7 +122,8 @@ impl Images {
         } else {
             // What is no file, a pipe for instance, does not tell its size.
             let size = if metadata.is_file() { metadata.len() } else { u64::MAX };
-            let mut source = archive::Members::read(path, &staging, &self.budget(size))?;
+            let (budget, cancel) = (self.budget(size), &self.layout.cancel);
+            let mut source = archive::Members::read(path, &staging, &budget, cancel)?;
             match source.member("index.json")? {
                 // docker save writes both since version 25; the layout has the original digests.
                 Some(_) => oci::candidates(&mut source, &staging)?,

@@ -25,6 +25,8 @@ mod pull;
 mod push;
 mod retry;
 mod settings;
+mod signatures;
+mod tcp;
 mod token;
 mod transport;
 mod upload;
@@ -32,5 +34,5 @@ mod url;
 
 pub use credentials::Credentials;
 pub use options::{Progress, PullOptions};
-pub use push::PushOptions;
+pub use push::{PushOptions, PushProgress, Pushed};
 pub use settings::{Access, Registries};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::settings::Registries;
 use crate::image::manifest::Descriptor;
+use crate::image::signature::Policy;
 use crate::image::{Digest, Platform};
 
 /// How far one layer of a pull is.
@@ -23,7 +24,7 @@ pub struct Progress {
 
 type Callback = Arc<dyn Fn(&Progress) + Send + Sync>;
 
-/// How [`Images::pull`] pulls.
+/// How [`Images::pull`](crate::Images::pull) pulls.
 ///
 /// ```
 /// use skep::image::registry::PullOptions;
@@ -40,6 +41,7 @@ pub struct PullOptions {
     pub(super) platform: Option<Platform>,
     pub(super) parallel: usize,
     pub(super) unpack: bool,
+    pub(super) policy: Policy,
     progress: Option<Callback>,
 }
 
@@ -50,6 +52,7 @@ impl Default for PullOptions {
             platform: None,
             parallel: 4,
             unpack: true,
+            policy: Policy::default(),
             progress: None,
         }
     }
@@ -57,12 +60,13 @@ impl Default for PullOptions {
 
 impl fmt::Debug for PullOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PullOptions { registries, platform, parallel, unpack, progress } = self;
+        let PullOptions { registries, platform, parallel, unpack, policy, progress } = self;
         f.debug_struct("PullOptions")
             .field("registries", registries)
             .field("platform", platform)
             .field("parallel", parallel)
             .field("unpack", unpack)
+            .field("policy", policy)
             .field("progress", &progress.is_some())
             .finish()
     }
@@ -99,14 +103,16 @@ impl PullOptions {
         self
     }
 
+    /// Takes only what `policy` accepts, which is anything unless told otherwise.
+    pub fn policy(mut self, policy: &Policy) -> Self {
+        self.policy = policy.clone();
+        self
+    }
+
     /// Calls `report` at each step of each layer: when it begins, every 256 KiB, when it is here,
     /// and when it is unpacked. Several threads call it, one at a time, and wait until it returns.
     pub fn progress(mut self, report: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
-        let one_at_a_time = Mutex::new(());
-        self.progress = Some(Arc::new(move |progress| {
-            let _held = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-            report(progress);
-        }));
+        self.progress = Some(one_at_a_time(report));
         self
     }
 
@@ -115,4 +121,15 @@ impl PullOptions {
             report(&Progress { layer: layer.digest, total: layer.size, fetched, unpacked });
         }
     }
+}
+
+/// `report`, which no two threads call at once.
+pub(super) fn one_at_a_time<P>(
+    report: impl Fn(&P) + Send + Sync + 'static,
+) -> Arc<dyn Fn(&P) + Send + Sync> {
+    let one = Mutex::new(());
+    Arc::new(move |progress| {
+        let _held = one.lock().unwrap_or_else(PoisonError::into_inner);
+        report(progress);
+    })
 }

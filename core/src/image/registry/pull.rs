@@ -9,12 +9,14 @@ use super::download::Download;
 use super::failure::{Failure, Outcome};
 use super::options::PullOptions;
 use super::parallel::{self, Stop};
+use super::signatures;
 use crate::image::config::ImageConfig;
 use crate::image::layout::{StagedBlob, Staging, read_bounded};
 use crate::image::load::Candidate;
 use crate::image::manifest::{Descriptor, MAX_DOCUMENT, Manifest, resolve, too_large};
 use crate::image::partial::{Blob, Partial};
-use crate::image::{Image, Images, Platform, Reference};
+use crate::image::signature::Rule;
+use crate::image::{Digest, Image, Images, Platform, Reference};
 use crate::sys::sigpipe::without_file_size_signal;
 use crate::{Error, ErrorKind, Result};
 
@@ -44,19 +46,29 @@ impl Images {
     /// pulls at once, in any number of processes, one fetches each blob and the others wait for it.
     /// An image pulled by a digest is named by it, and a tag beside the digest says nothing.
     ///
+    /// What the options' [policy](PullOptions::policy) refuses leaves nothing in the store.
+    ///
     /// # Errors
     /// `InvalidInput` for a bad reference; `NotFound` if the registry has no such image;
-    /// `PermissionDenied` if it lets nobody in with these credentials; `Unsupported` if there is no
-    /// image for the platform; `DigestMismatch` or `InvalidData` if what comes is not what was
-    /// announced; `TimedOut` if the registry is silent, `ResourceExhausted` if it wants to be left
-    /// alone or the disk is full, `Io` if it is not reached or fails. As
-    /// [`Image::layers`] where an image that is stored cannot be unpacked.
+    /// `PermissionDenied` if it lets nobody in with these credentials, or if the policy refuses the
+    /// image, where the error's operation is `accept`; `Unsupported` if there is no image for the
+    /// platform; `DigestMismatch` or `InvalidData` if what comes is not what was announced;
+    /// `TimedOut` if the registry is silent, `ResourceExhausted` if it wants to be left alone or the
+    /// disk is full, `Io` if it is not reached or fails; `Cancelled`. As [`Image::layers`] where an
+    /// image that is stored cannot be unpacked.
     ///
     /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull>
     pub fn pull(&self, reference: &str, options: &PullOptions) -> Result<Image> {
         let parsed = Reference::parse(reference)?;
-        let clients = Client::to_pull(&options.registries, parsed.domain(), parsed.path());
-        let pull = Pull { images: self, subject: reference, reference: parsed, clients, options };
+        self.layout.cancel.run(OPERATION, reference, || self.pull_as(reference, parsed, options))
+    }
+
+    fn pull_as(&self, subject: &str, reference: Reference, options: &PullOptions) -> Result<Image> {
+        let registries = options.registries.of_store(&self.layout.cancel);
+        let clients = Client::to_pull(&registries, reference.domain(), reference.path());
+        let rule = options.policy.rule(&reference);
+        rule.signed(subject)?;
+        let pull = Pull { images: self, subject, reference, clients, rule, options };
         let image = pull
             .run()
             .map_err(|error| error.fix_data("have it pushed again, or use another registry"))?;
@@ -75,6 +87,8 @@ struct Pull<'a> {
     subject: &'a str,
     reference: Reference,
     clients: Vec<Client>,
+    /// What the policy says about it.
+    rule: Rule<'a>,
     options: &'a PullOptions,
 }
 
@@ -83,9 +97,13 @@ struct Found<'a> {
     descriptor: Descriptor,
     bytes: Vec<u8>,
     manifest: Manifest,
+    /// The digests of the documents that led here, the manifest's last.
+    digests: Vec<Digest>,
     /// The first has the manifest.
     clients: Vec<&'a Client>,
 }
+
+type Resolved = (Descriptor, Vec<u8>, Manifest);
 
 /// A blob that is here, kept from being fetched again until it is stored.
 struct Here {
@@ -96,6 +114,8 @@ struct Here {
 impl Pull<'_> {
     fn run(&self) -> Result<Image> {
         let found = self.find()?;
+        let Found { digests, clients, .. } = &found;
+        signatures::check(&self.rule, self.subject, &self.reference, digests, clients)?;
         for _ in 0..ROUNDS {
             if let Some(image) = self.fetch(&found)? {
                 return Ok(image);
@@ -114,9 +134,10 @@ impl Pull<'_> {
         let mut last = None;
         for (i, client) in self.clients.iter().enumerate() {
             match self.find_at(client) {
-                Ok((descriptor, bytes, manifest)) => {
+                Ok((resolved, digests)) => {
+                    let (descriptor, bytes, manifest) = resolved;
                     let clients = self.clients[i..].iter().collect();
-                    return Ok(Found { descriptor, bytes, manifest, clients });
+                    return Ok(Found { descriptor, bytes, manifest, digests, clients });
                 }
                 Err(failure) => last = Some(failure),
             }
@@ -125,13 +146,15 @@ impl Pull<'_> {
         Err(self.failed(last.unwrap_or_else(none)))
     }
 
-    fn find_at(&self, client: &Client) -> Outcome<(Descriptor, Vec<u8>, Manifest)> {
+    fn find_at(&self, client: &Client) -> Outcome<(Resolved, Vec<Digest>)> {
         let (top, bytes) = client.manifest(&target(&self.reference), self.reference.digest())?;
         let host = Platform::host();
         let platform = self.options.platform.as_ref().unwrap_or(&host);
         let mut bytes = Some(bytes);
         let mut failed = None;
+        let mut digests = Vec::new();
         let resolved = resolve(&top, platform, |descriptor| {
+            digests.push(descriptor.digest);
             if descriptor.size > MAX_DOCUMENT {
                 return Err(too_large(&descriptor.digest.to_string()));
             }
@@ -149,7 +172,7 @@ impl Pull<'_> {
         });
         match (resolved, failed) {
             (_, Some(failure)) => Err(failure),
-            (resolved, None) => Ok(resolved.map_err(|error| self.about(error))?),
+            (resolved, None) => Ok((resolved.map_err(|error| self.about(error))?, digests)),
         }
     }
 
@@ -163,7 +186,8 @@ impl Pull<'_> {
         let size = found.manifest.size();
         self.images.budget(size).take(size, self.subject)?;
         let staging = self.images.layout.stage()?;
-        let stop = Stop::default();
+        let cancel = &self.images.layout.cancel;
+        let stop = Stop::new(cancel);
         if found.manifest.config.size > MAX_DOCUMENT {
             return Err(self.about(too_large(&found.manifest.config.digest.to_string())));
         }
@@ -173,7 +197,8 @@ impl Pull<'_> {
         let Some(bytes) = self.read(&config)? else { return Ok(None) };
         self.check_config(found, &bytes)?;
         let layers = &found.manifest.layers;
-        let mut here = parallel::each(layers, self.options.parallel, OPERATION, |layer, stop| {
+        let bound = self.options.parallel;
+        let mut here = parallel::each(layers, bound, OPERATION, cancel, |layer, stop| {
             let reported = std::cell::Cell::new(None);
             self.fetch_blob(found, layer, stop, &|have| {
                 let enough = |last| have >= last + STEP || have == layer.size && have != last;

@@ -9,7 +9,10 @@ use rustls::crypto::CryptoProvider;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey};
 
 use super::credentials::{self, Credentials};
+use super::failure::{Failure, Outcome};
 use super::helper;
+use crate::cancel::Cancel;
+use crate::image::Reference;
 use crate::sys::fork;
 use crate::{Error, ErrorKind, Result};
 
@@ -31,7 +34,11 @@ use crate::{Error, ErrorKind, Result};
 /// # let _ = registries;
 /// ```
 #[derive(Debug, Clone)]
-pub struct Registries(pub(super) Arc<Shared>);
+pub struct Registries {
+    pub(super) shared: Arc<Shared>,
+    /// Ends what is asked of them.
+    pub(super) cancel: Cancel,
+}
 
 /// What clones of [`Registries`] share.
 #[derive(Debug)]
@@ -58,6 +65,8 @@ pub(super) type Slot = Arc<Mutex<Option<String>>>;
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     access: BTreeMap<String, Access>,
+    /// The first name of a registry or mirror that is none.
+    wrong: Option<String>,
     /// `None` for the usual ones.
     credential_files: Option<Vec<PathBuf>>,
     pub(super) attempts: u32,
@@ -69,6 +78,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             access: BTreeMap::new(),
+            wrong: None,
             credential_files: None,
             attempts: 5,
             first_pause: Duration::from_millis(250),
@@ -82,12 +92,25 @@ impl Settings {
         self.access.get(&registry.to_ascii_lowercase())
     }
 
+    /// Fails if they were given what is no registry's name, which nothing would ever be asked by.
+    pub(super) fn check(&self) -> Outcome<()> {
+        match &self.wrong {
+            None => Ok(()),
+            Some(wrong) => {
+                let cause = format!("{wrong:?} is no registry's name");
+                Err(Failure::new(ErrorKind::InvalidInput, cause)
+                    .fix("write HOST or HOST:PORT, without http://"))
+            }
+        }
+    }
+
     /// The credentials for a repository, given or found.
     pub(super) fn credentials(
         &self,
         registry: &str,
         repository: &str,
-    ) -> super::failure::Outcome<Option<Credentials>> {
+        cancel: &Cancel,
+    ) -> Outcome<Option<Credentials>> {
         if let Some(given) = self.access(registry).and_then(|access| access.credentials.clone()) {
             return Ok(Some(given));
         }
@@ -96,14 +119,14 @@ impl Settings {
         let files = self.credential_files.clone().unwrap_or_else(usual);
         let path = || std::env::var_os("PATH");
         credentials::find(&files, registry, repository, |name, server| {
-            helper::ask(name, server, path(), self.timeout)
+            helper::ask(name, server, path(), self.timeout, cancel)
         })
     }
 }
 
 impl Default for Registries {
     fn default() -> Self {
-        Registries(Arc::new(Shared::new(Settings::default())))
+        Registries::made(Settings::default(), Cancel::never())
     }
 }
 
@@ -114,10 +137,17 @@ impl Registries {
     }
 
     /// Sets how one registry, or one mirror, is reached, for instance `docker.io` or
-    /// `localhost:5000`: as references write it.
+    /// `localhost:5000`: as references write it. What is no registry's name, and a mirror that is
+    /// none, makes all that is asked through these registries fail with `InvalidInput`.
     pub fn access(self, registry: impl Into<String>, access: Access) -> Self {
+        let registry = registry.into();
         self.change(|settings| {
-            drop(settings.access.insert(registry.into().to_ascii_lowercase(), access))
+            let wrong = match is_host(&registry) {
+                false => Some(&registry),
+                true => access.mirrors.iter().find(|mirror| !is_mirror(mirror)),
+            };
+            settings.wrong = settings.wrong.take().or(wrong.cloned());
+            settings.access.insert(registry.to_ascii_lowercase(), access);
         })
     }
 
@@ -127,7 +157,7 @@ impl Registries {
         self.change(|settings| settings.credential_files = Some(files.into_iter().collect()))
     }
 
-    /// How often one request is made, 5 unless told otherwise, when the registry is overloaded
+    /// How often one request is made, at least once, 5 times unless told otherwise, when the registry is overloaded
     /// (429), fails (5xx) or is lost on the way; and the pause after the first time, 250 ms, which
     /// doubles. A registry may ask for longer ones, up to 30 s.
     pub fn attempts(self, attempts: u32, first_pause: Duration) -> Self {
@@ -143,11 +173,27 @@ impl Registries {
         self.change(|settings| settings.timeout = timeout)
     }
 
+    /// The same registries, on the same connections, with questions that `cancel` ends: they fail with
+    /// [`Cancelled`](ErrorKind::Cancelled). A pull or push is ended by its
+    /// [`Images`](crate::Images::cancellable)' instead, if they have one.
+    pub fn cancellable(&self, cancel: &Cancel) -> Registries {
+        Registries { shared: Arc::clone(&self.shared), cancel: cancel.clone() }
+    }
+
+    /// As the store of a pull or push wants it.
+    pub(super) fn of_store(&self, cancel: &Cancel) -> Registries {
+        if cancel.is_live() { self.cancellable(cancel) } else { self.clone() }
+    }
+
+    fn made(settings: Settings, cancel: Cancel) -> Self {
+        Registries { shared: Arc::new(Shared::new(settings)), cancel }
+    }
+
     fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.0.settings.clone();
+        let mut settings = self.shared.settings.clone();
         change(&mut settings);
         // Without what is kept: it was obtained by the former settings.
-        Registries(Arc::new(Shared::new(settings)))
+        Registries::made(settings, self.cancel)
     }
 }
 
@@ -211,6 +257,27 @@ impl Access {
     }
 }
 
+/// Whether it is `HOST` or `HOST:PORT`.
+fn is_host(text: &str) -> bool {
+    let port = text.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+    let numbered = port.is_none_or(|(_, port)| port.parse::<u16>().is_ok());
+    let authority = text.parse::<ureq::http::uri::Authority>();
+    numbered && !text.contains('@') && authority.is_ok_and(|parsed| !parsed.host().is_empty())
+}
+
+/// Whether it is `HOST[:PORT][/PREFIX]`.
+fn is_mirror(text: &str) -> bool {
+    match text.split_once('/') {
+        None => is_host(text),
+        Some((host, prefix)) => is_host(host) && is_repository(prefix),
+    }
+}
+
+/// Whether it is a repository's name, without a registry.
+pub(super) fn is_repository(text: &str) -> bool {
+    Reference::parse(&format!("localhost/{text}")).is_ok_and(|parsed| parsed.path() == text)
+}
+
 fn certificates(pem: &[u8], operation: &'static str) -> Result<Vec<Certificate<'static>>> {
     let mut certificates = Vec::new();
     for item in ureq::tls::parse_pem(pem) {
@@ -257,6 +324,30 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             let error = Access::new().client_certificate(pem, pem).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_told_when_something_is_asked() {
+        for (registry, mirror, wrong) in [
+            ("localhost:5000", "mirror/pre/fix", None),
+            ("[::1]:5000", "mirror:1", None),
+            ("http://localhost:5000", "mirror", Some("http://localhost:5000")),
+            ("localhost:5000/", "mirror", Some("localhost:5000/")),
+            ("localhost:", "mirror", Some("localhost:")),
+            ("me@localhost", "mirror", Some("me@localhost")),
+            ("", "mirror", Some("")),
+            ("docker.io", "https://mirror", Some("https://mirror")),
+            ("docker.io", "mirror/", Some("mirror/")),
+        ] {
+            let registries = Registries::new().access(registry, Access::new().mirror(mirror));
+            assert_eq!(registries.shared.settings.wrong.as_deref(), wrong);
+            // The first one is told.
+            let registries = registries.access("also wrong", Access::new());
+            let first = format!("{:?} is no registry's name", wrong.unwrap_or("also wrong"));
+            let error = registries.tags("registry.invalid/x").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(&first), "{error}");
         }
     }
 
