@@ -183,6 +183,8 @@ impl Pull<'_> {
 
     /// `None` if a blob was in the store, and then it was not.
     fn fetch(&self, found: &Found<'_>) -> Result<Option<Image>> {
+        let size = found.manifest.size();
+        self.images.budget(size).take(size, self.subject)?;
         let staging = self.images.layout.stage()?;
         let cancel = &self.images.layout.cancel;
         let stop = Stop::new(cancel);
