@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Condvar, Mutex};
 
 use skep::image::registry::{Access, PullOptions};
 use skep::image::{Digest, Images};
@@ -88,11 +89,23 @@ fn a_limit_of_file_sizes_is_an_error_and_loses_nothing() {
     assert_eq!(ranges, 1, "what there was room for was kept");
 }
 
+/// Two processes beside this one, and sixteen threads in it. No blob is given before all of them
+/// have asked for the manifest, so that none comes when the others are done.
 #[test]
 fn two_processes_and_sixteen_threads_fetch_each_blob_once() {
+    const ALL: usize = 2 + 16;
     let made = Made::new("together", &[1 << 20, 200_000, 50, 1 << 20]);
     let (served, store) = (made.clone(), Store::new());
-    let server = Server::start(move |asked| registry(&served, asked));
+    let (asking, all_asked) = (Mutex::new(0), Condvar::new());
+    let server = Server::start(move |asked| {
+        let mut asking = asking.lock().unwrap();
+        *asking += usize::from(asked.target.contains("/manifests/"));
+        all_asked.notify_all();
+        if asked.target.contains("/blobs/") {
+            drop(all_asked.wait_while(asking, |asking| *asking < ALL).unwrap());
+        }
+        registry(&served, asked)
+    });
     let mut others = [puller(&server, store.root()), puller(&server, store.root())];
     std::thread::scope(|scope| {
         for _ in 0..16 {
@@ -102,6 +115,7 @@ fn two_processes_and_sixteen_threads_fetch_each_blob_once() {
     for other in &mut others {
         assert!(other.0.wait().unwrap().success());
     }
+    assert_eq!(server.lines("GET /v2/app/manifests/").len(), ALL);
     for blob in made.blobs() {
         let line = format!("GET /v2/app/blobs/{}", Digest::of(blob));
         assert_eq!(server.lines(&line).len(), 1, "{line}");

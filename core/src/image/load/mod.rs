@@ -187,7 +187,8 @@ impl Images {
                 Ok(()) => placed.push(blob),
             }
         }
-        Ok(())
+        // Before the index, which names them.
+        self.layout.sync_names("images/blobs/sha256")
     }
 
     /// Enters images whose blobs are in place into the index.
