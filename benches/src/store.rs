@@ -4,13 +4,13 @@ use std::fs;
 use std::hint::black_box;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde_json::{Value, json};
 use skep::Engine;
 use skep::image::{Digest, Images, Reference};
 
-use crate::stats::percentile;
+use crate::contender::timed;
+use crate::stats::{Sample, Summary};
 
 const IMAGES: usize = 200;
 /// Of each image, and no other image has them.
@@ -30,27 +30,35 @@ const NAMES: [&str; 5] = [
 ];
 
 /// The head of the table of [`rows`].
-pub(crate) const HEAD: [&str; 3] = ["median µs", "p90 µs", "at most"];
+pub(crate) const HEAD: [&str; 4] = ["median µs", "p90 µs", "CPU µs", "at most"];
 
 /// A store below `scratch` is made and measured; files are in the page cache.
 pub(crate) fn rows(scratch: &Path, rounds: usize) -> io::Result<Vec<(String, Vec<String>)>> {
     let store = make(scratch)?;
-    let open = || Images::open(&store);
-    let engine = || Engine::open(&store).map(drop);
-    let find = || open()?.find("localhost/skep-bench-100:1").map(drop);
+    let open = || Images::open(&store).map_err(io::Error::other);
+    let engine = || Engine::open(&store).map(drop).map_err(io::Error::other);
+    // What a killed process leaves behind has everything looked at.
+    let sweep = || {
+        fs::create_dir(store.join("staging/dead"))?;
+        open().map(drop)
+    };
+    let find = || open()?.find("localhost/skep-bench-100:1").map(drop).map_err(io::Error::other);
+    let list = || open()?.list().map(drop).map_err(io::Error::other);
+    let parse = || {
+        for _ in 0..PARSED_AT_ONCE {
+            for name in NAMES {
+                black_box(Reference::parse(black_box(name)).map_err(io::Error::other)?);
+            }
+        }
+        Ok(())
+    };
     let rows = vec![
         row("open the images", rounds, Some(10_000.0), 1, || open().map(drop))?,
         row("open an engine", rounds, Some(10_000.0), 1, engine)?,
+        row("open the images after a crash", rounds, Some(10_000.0), 1, sweep)?,
         row("open the images and find one", rounds, Some(10_000.0), 1, find)?,
-        row("open the images and list all", rounds, None, 1, || open()?.list().map(drop))?,
-        row("parse a reference", rounds, Some(1.0), PARSED_AT_ONCE * NAMES.len(), || {
-            for _ in 0..PARSED_AT_ONCE {
-                for name in NAMES {
-                    black_box(Reference::parse(black_box(name))?);
-                }
-            }
-            Ok(())
-        })?,
+        row("open the images and list all", rounds, None, 1, list)?,
+        row("parse a reference", rounds, Some(1.0), PARSED_AT_ONCE * NAMES.len(), parse)?,
     ];
     fs::remove_dir_all(store)?;
     Ok(rows)
@@ -62,22 +70,19 @@ fn row(
     rounds: usize,
     at_most: Option<f64>,
     times: usize,
-    mut act: impl FnMut() -> skep::Result<()>,
+    mut act: impl FnMut() -> io::Result<()>,
 ) -> io::Result<(String, Vec<String>)> {
-    act().map_err(io::Error::other)?;
-    let mut samples = Vec::new();
-    for _ in 0..rounds {
-        let clock = Instant::now();
-        act().map_err(io::Error::other)?;
-        samples.push(clock.elapsed().as_secs_f64() * 1e6 / times as f64);
-    }
-    let at = |percent| percentile(&samples, percent).unwrap_or_default();
+    act()?;
+    let samples: Vec<Sample> = (0..rounds).map(|_| timed(&mut act)).collect::<io::Result<_>>()?;
+    let summary = Summary::of(&samples).ok_or_else(|| io::Error::other("no samples"))?;
+    let cell = |us: f64| format!("{:.2}", us / times as f64);
     let bound = match at_most {
         None => "-".to_owned(),
-        Some(bound) if at(50) > bound => format!("{bound:.0}, missed"),
+        Some(bound) if summary.median_us() / times as f64 > bound => format!("{bound:.0}, missed"),
         Some(bound) => format!("{bound:.0}"),
     };
-    Ok((name.to_owned(), vec![format!("{:.2}", at(50)), format!("{:.2}", at(90)), bound]))
+    let [_, median, high] = summary.wall_us;
+    Ok((name.to_owned(), vec![cell(median), cell(high), cell(summary.cpu_us), bound]))
 }
 
 /// Loads all images from an OCI layout, and unpacks their layers.

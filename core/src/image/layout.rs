@@ -268,7 +268,8 @@ impl Drop for Staging<'_> {
 
 /// Reads a document of at most [`MAX_DOCUMENT`] bytes.
 pub(super) fn read_bounded(input: impl Read, subject: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Most are smaller, and are read by one call and another that finds their end.
+    let mut bytes = Vec::with_capacity(8 << 10);
     let read = input.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
     read.map_err(|error| read_error(error, subject))?;
     if bytes.len() as u64 > MAX_DOCUMENT {
