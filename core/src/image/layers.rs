@@ -2,7 +2,7 @@
 //!
 //! A layer is a directory named after its chain id, with `fs`, what overlayfs stacks, and
 //! `meta.json`. It is complete when it exists: unpacked beside, verified, made durable by one
-//! syncfs(2) an image, and renamed.
+//! syncfs(2) an image, and renamed; the names are durable when the unpacking is reported done.
 
 use std::fs::{self, File};
 use std::io;
@@ -118,6 +118,8 @@ impl Images {
                 }
             }
         }
+        // They are there: a failure means no more than that a loss of power may take them.
+        let _ = self.layout.sync_names("layers");
         Ok(())
     }
 }

@@ -155,8 +155,12 @@ impl Images {
         match published {
             Err(error) => {
                 for blob in placed {
-                    // Where that fails, a prune removes it.
-                    let _ = std::fs::rename(self.layout.blob_path(&blob.digest), &blob.path);
+                    let place = self.layout.blob_path(&blob.digest);
+                    // A full disk may have no room for another name.
+                    if std::fs::rename(&place, &blob.path).is_err() {
+                        // Where that fails, a prune removes it.
+                        let _ = std::fs::remove_file(place);
+                    }
                 }
                 Err(error)
             }
@@ -189,7 +193,8 @@ impl Images {
                 Ok(()) => placed.push(blob),
             }
         }
-        Ok(())
+        // Before the index, which names them.
+        self.layout.sync_names("images/blobs/sha256")
     }
 
     /// Enters images whose blobs are in place into the index.

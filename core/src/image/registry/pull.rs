@@ -42,7 +42,8 @@ impl Images {
     /// ```
     ///
     /// Every byte is checked against the digest it was announced with before anything is visible. A
-    /// pull that fails, or is killed, leaves what it has fetched for the next, for a week. Of several
+    /// pull that fails, or is killed, leaves what it has fetched for the next, for a week or until a
+    /// [`prune`](Self::prune). Of several
     /// pulls at once, in any number of processes, one fetches each blob and the others wait for it.
     /// An image pulled by a digest is named by it, and a tag beside the digest says nothing.
     ///
@@ -273,6 +274,7 @@ impl Pull<'_> {
     ) -> Result<Option<Image>> {
         let mut blobs: Vec<StagedBlob> = here.iter().map(|here| here.staged.clone()).collect();
         let digest = found.descriptor.digest.to_string();
+        staging.note_fetched(blobs.iter().map(|blob| &blob.digest))?;
         blobs.push(staging.blob(&*found.bytes, &digest)?);
         let mut manifest = found.descriptor.clone();
         manifest.platform = None;
