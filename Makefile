@@ -1,7 +1,7 @@
 # make demo    runs the main job: an image is made, loaded, and a command runs in it
 # make test    passes the tests, on this kernel and in a virtual machine with cgroup v2
 # make check   fmt, clippy, docs, the keeper for aarch64: what runs nothing
-# make fuzz    runs the fuzz targets for half an hour or so, and keeps what they find
+# make fuzz    runs the fuzz targets for longer, and keeps what they find
 # make bench   measures skep beside its peers, as ratios
 # make dist    builds a wheel, an npm package and a C prefix into dist/, each tested in a clean place
 #
