@@ -5,11 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyList;
 
 use crate::child::Child;
 use crate::collector::Collector;
 use crate::engine::Engine;
 use crate::error::raise;
+use crate::exit;
 use crate::images::Image;
 use crate::options::{Pids, Real, Rlimits, Seconds, Size, Swap, Variables, Words};
 use crate::root::{Mount, Root};
@@ -123,6 +125,19 @@ impl Command {
         let child = Child::new(started.map_err(raise)?);
         self.engine.get().adopt(py, &child.child)?;
         Ok(child)
+    }
+
+    /// Runs it to its end: `skep.CompletedContainer`, of bytes and of these `args`. If that is
+    /// interrupted, the container is killed: nothing else has it.
+    #[pyo3(signature = (args, input=None))]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        args: Bound<'py, PyList>,
+        input: Option<PyBackedBytes>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let output = self.collect(py, input)?.wait(py)?;
+        exit::completed(py, args, &output)
     }
 
     /// Starts it to be run to its end, `input` written and its output collected.

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 mod child;
 mod collector;
 mod command;
+mod dataclass;
 mod detached;
 mod engine;
 mod error;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyMapping, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyInt, PyMapping, PyString};
 use skep::{Bytes, Error, MemorySwap, RlimitResource};
 
 use crate::error::raise;
@@ -77,8 +78,13 @@ impl<'py> FromPyObject<'_, 'py> for Real {
     }
 }
 
+/// What is an `int` already, as nearly always, is not asked for one.
 fn integer<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    object.py().import("operator")?.getattr("index")?.call1((object,))
+    if object.is_exact_instance_of::<PyInt>() {
+        return Ok(object.clone());
+    }
+    static INDEX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    INDEX.import(object.py(), "operator", "index")?.call1((object,))
 }
 
 /// Environment variables: a mapping, in its order.

@@ -34,8 +34,8 @@ pub(crate) fn readable(
 /// How late a signal is heard that another thread was given, or that came just before the wait.
 const DEAF: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// Whether `fd` is readable; EINTR, too, if it is not and there is time left.
-fn poll(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<bool, Errno> {
+/// Whether `fd` is readable; EINTR, too, if it is not and there is time left: for signals to be heard.
+pub(crate) fn poll(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<bool, Errno> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let left = left.and_then(|left| Timespec::try_from(left).ok()).filter(|left| *left < DEAF);
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];

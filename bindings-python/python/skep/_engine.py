@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Unpack
 
     from skep._options import Source, StartOptions, StrPath
-    from skep._results import ExitStatus
 
 
 class Engine:
@@ -163,10 +162,14 @@ class Engine:
         that this machine cannot enforce, `PermissionDeniedError`, `ResourceExhaustedError`. Ctrl-C
         kills the container.
         """
-        codec = Codec.of(text, encoding, errors)
-        data = encode_input(input, options.get("stdin"), codec)
+        # Each call into Python that a run can do without is one, after the caches have gone cold.
+        codec = Codec.of(text, encoding, errors) if text or encoding or errors else None
+        data = None if input is None else encode_input(input, options.get("stdin"), codec)
         command = _skep.Command(self._native, image, args, **options)
-        return completed(args, command.collect(data).wait(), codec, check)
+        result = command.run(list(args or ()), data)
+        if codec is None and result.status.code == 0:
+            return result
+        return judged(result, codec, check)
 
     @overload
     def spawn(
@@ -258,26 +261,20 @@ class Engine:
         return f"<skep.Engine {self.store}{' closed' if self.closed else ''}>"
 
 
-def completed(
-    args: Sequence[str] | None,
-    output: tuple[ExitStatus, bytes, bytes],
-    codec: Codec | None,
-    check: bool,
+def judged(
+    result: CompletedContainer[bytes], codec: Codec | None, check: bool
 ) -> CompletedContainer[Any]:
-    """The result of a run, or the exception that it is."""
-    status, stdout, stderr = output
-    result: CompletedContainer[Any]
-    if codec is None:
-        result = CompletedContainer(list(args or ()), status, stdout, stderr)
-    else:
+    """The result of a run as it was asked for, or the exception that it is."""
+    judged: CompletedContainer[Any] = result
+    if codec is not None:
         try:
-            out, err = codec.decode(stdout), codec.decode(stderr)
+            stdout, stderr = codec.decode(result.stdout), codec.decode(result.stderr)
         except UnicodeDecodeError:
             # What was killed has often written half a character; how it ended matters more.
-            if not is_failure(status, exit_code=check):
+            if not is_failure(result.status, exit_code=check):
                 raise
             codec = Codec(codec.encoding, "replace")
-            out, err = codec.decode(stdout), codec.decode(stderr)
-        result = CompletedContainer(list(args or ()), status, out, err)
-    check_status(result, exit_code=check)
-    return result
+            stdout, stderr = codec.decode(result.stdout), codec.decode(result.stderr)
+        judged = CompletedContainer(result.args, result.status, stdout, stderr)
+    check_status(judged, exit_code=check)
+    return judged

@@ -26,8 +26,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from skep import _skep
 from skep._child import BaseChild
-from skep._engine import completed
+from skep._engine import judged
 from skep._errors import Error, ResourceExhaustedError, TimeoutError
+from skep._results import CompletedContainer
 from skep._text import Codec, encode_input
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Unpack
 
     from skep._options import Source, StartOptions, StrPath
-    from skep._results import CompletedContainer, ExitStatus, ImageSummary
+    from skep._results import ExitStatus, ImageSummary
 
 T = TypeVar("T")
 
@@ -154,7 +155,8 @@ class Engine:
         def start() -> _skep.Collector:
             return _skep.Command(self._native, image, args, **options).collect(data)
 
-        return completed(args, await _collected(await _started(start)), codec, check)
+        output = await _collected(await _started(start))
+        return judged(CompletedContainer(list(args or ()), *output), codec, check)
 
     async def spawn(
         self,
