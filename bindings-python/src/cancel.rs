@@ -143,7 +143,7 @@ impl<'py, T: Send + 'static, P: Send + 'static> Operation<'py, T, P> {
         if std::process::id() != self.process {
             // Forked in a handler or by `report`: the thread is in the original alone.
             std::mem::forget(self);
-            return Err(result.err().unwrap_or_else(|| forked()));
+            return Err(result.err().unwrap_or_else(forked));
         }
         let Operation { py, cancel, events, thread, .. } = self;
         if result.is_err() {
