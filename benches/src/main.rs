@@ -1,6 +1,6 @@
 //! skep beside its peers and beside the kernel's own limit, in one run.
 //!
-//!     skep-bench [starts] [hosts] [threads] [memory] [languages] [steps]
+//!     skep-bench [starts] [hosts] [threads] [memory] [languages] [store] [steps]
 //!         [--rounds PERCENT | --quick]
 //!
 //! Prints Markdown tables; without a name all of them. `--rounds 10` runs a tenth of the rounds,
@@ -21,6 +21,7 @@ mod peers;
 mod remote;
 mod root;
 mod stats;
+mod store;
 mod table;
 mod throughput;
 mod trace;
@@ -90,7 +91,8 @@ fn round_by_name(words: &[&str]) -> io::Result<Round> {
             let (bundle, state) = (bundle.to_owned(), state.to_owned());
             Ok(Box::new(move || timed(&mut || peers::run_crun(&bundle, &state))))
         }
-        ["languages", store, tar] => languages::round(store, tar),
+        [languages::HERE, store, tar] => languages::round(store, tar),
+        [languages::ELSEWHERE, store, tar] => languages::round_elsewhere(store, tar),
         ["skep", name, store, tar, root] => {
             let own = Own::open(Path::new(store), Path::new(tar), Path::new(root))?;
             let name = name.to_owned();

@@ -9,10 +9,13 @@
 //! [`Image::export`] write what other tools read, [`Image::diff`] compares, and [`Images::prune`]
 //! removes what nobody needs.
 //!
+//! A [`signature`] policy says who must have signed what is pulled.
+//!
 //! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
 //! Only [`registry`] knows a network, and nothing of an image is run.
 
 mod beside;
+mod budget;
 mod commit;
 mod compression;
 mod config;
@@ -20,6 +23,9 @@ mod digest;
 mod export;
 #[cfg(test)]
 mod fixture;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod garbage;
 mod handle;
 mod layers;
@@ -33,6 +39,7 @@ mod reference;
 pub mod registry;
 mod reserve;
 mod save;
+pub mod signature;
 mod store;
 mod tar;
 mod time;
@@ -65,5 +72,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

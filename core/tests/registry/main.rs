@@ -8,4 +8,7 @@ mod image;
 mod peer;
 mod peers;
 mod scripted;
+mod signed;
+mod signed_peers;
+mod signer;
 mod together;

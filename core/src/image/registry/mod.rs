@@ -15,6 +15,9 @@ mod client;
 mod credentials;
 mod download;
 mod failure;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod helper;
 mod options;
 mod parallel;
@@ -22,6 +25,7 @@ mod pull;
 mod push;
 mod retry;
 mod settings;
+mod signatures;
 mod tcp;
 mod token;
 mod transport;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::settings::Registries;
 use crate::image::manifest::Descriptor;
+use crate::image::signature::Policy;
 use crate::image::{Digest, Platform};
 
 /// How far one layer of a pull is.
@@ -23,7 +24,7 @@ pub struct Progress {
 
 type Callback = Arc<dyn Fn(&Progress) + Send + Sync>;
 
-/// How [`Images::pull`] pulls.
+/// How [`Images::pull`](crate::Images::pull) pulls.
 ///
 /// ```
 /// use skep::image::registry::PullOptions;
@@ -40,6 +41,7 @@ pub struct PullOptions {
     pub(super) platform: Option<Platform>,
     pub(super) parallel: usize,
     pub(super) unpack: bool,
+    pub(super) policy: Policy,
     progress: Option<Callback>,
 }
 
@@ -50,6 +52,7 @@ impl Default for PullOptions {
             platform: None,
             parallel: 4,
             unpack: true,
+            policy: Policy::default(),
             progress: None,
         }
     }
@@ -57,12 +60,13 @@ impl Default for PullOptions {
 
 impl fmt::Debug for PullOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PullOptions { registries, platform, parallel, unpack, progress } = self;
+        let PullOptions { registries, platform, parallel, unpack, policy, progress } = self;
         f.debug_struct("PullOptions")
             .field("registries", registries)
             .field("platform", platform)
             .field("parallel", parallel)
             .field("unpack", unpack)
+            .field("policy", policy)
             .field("progress", &progress.is_some())
             .finish()
     }
@@ -96,6 +100,12 @@ impl PullOptions {
     /// first used.
     pub fn unpack(mut self, unpack: bool) -> Self {
         self.unpack = unpack;
+        self
+    }
+
+    /// Takes only what `policy` accepts, which is anything unless told otherwise.
+    pub fn policy(mut self, policy: &Policy) -> Self {
+        self.policy = policy.clone();
         self
     }
 

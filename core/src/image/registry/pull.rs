@@ -9,12 +9,14 @@ use super::download::Download;
 use super::failure::{Failure, Outcome};
 use super::options::PullOptions;
 use super::parallel::{self, Stop};
+use super::signatures;
 use crate::image::config::ImageConfig;
 use crate::image::layout::{StagedBlob, Staging, read_bounded};
 use crate::image::load::Candidate;
 use crate::image::manifest::{Descriptor, MAX_DOCUMENT, Manifest, resolve, too_large};
 use crate::image::partial::{Blob, Partial};
-use crate::image::{Image, Images, Platform, Reference};
+use crate::image::signature::Rule;
+use crate::image::{Digest, Image, Images, Platform, Reference};
 use crate::sys::sigpipe::without_file_size_signal;
 use crate::{Error, ErrorKind, Result};
 
@@ -40,17 +42,21 @@ impl Images {
     /// ```
     ///
     /// Every byte is checked against the digest it was announced with before anything is visible. A
-    /// pull that fails, or is killed, leaves what it has fetched for the next, for a week. Of several
+    /// pull that fails, or is killed, leaves what it has fetched for the next, for a week or until a
+    /// [`prune`](Self::prune). Of several
     /// pulls at once, in any number of processes, one fetches each blob and the others wait for it.
     /// An image pulled by a digest is named by it, and a tag beside the digest says nothing.
     ///
+    /// What the options' [policy](PullOptions::policy) refuses leaves nothing in the store.
+    ///
     /// # Errors
     /// `InvalidInput` for a bad reference; `NotFound` if the registry has no such image;
-    /// `PermissionDenied` if it lets nobody in with these credentials; `Unsupported` if there is no
-    /// image for the platform; `DigestMismatch` or `InvalidData` if what comes is not what was
-    /// announced; `TimedOut` if the registry is silent, `ResourceExhausted` if it wants to be left
-    /// alone or the disk is full, `Io` if it is not reached or fails; `Cancelled`. As
-    /// [`Image::layers`] where an image that is stored cannot be unpacked.
+    /// `PermissionDenied` if it lets nobody in with these credentials, or if the policy refuses the
+    /// image, where the error's operation is `accept`; `Unsupported` if there is no image for the
+    /// platform; `DigestMismatch` or `InvalidData` if what comes is not what was announced;
+    /// `TimedOut` if the registry is silent, `ResourceExhausted` if it wants to be left alone or the
+    /// disk is full, `Io` if it is not reached or fails; `Cancelled`. As [`Image::layers`] where an
+    /// image that is stored cannot be unpacked.
     ///
     /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull>
     pub fn pull(&self, reference: &str, options: &PullOptions) -> Result<Image> {
@@ -58,10 +64,12 @@ impl Images {
         self.layout.cancel.run(OPERATION, reference, || self.pull_as(reference, parsed, options))
     }
 
-    fn pull_as(&self, reference: &str, parsed: Reference, options: &PullOptions) -> Result<Image> {
+    fn pull_as(&self, subject: &str, reference: Reference, options: &PullOptions) -> Result<Image> {
         let registries = options.registries.of_store(&self.layout.cancel);
-        let clients = Client::to_pull(&registries, parsed.domain(), parsed.path());
-        let pull = Pull { images: self, subject: reference, reference: parsed, clients, options };
+        let clients = Client::to_pull(&registries, reference.domain(), reference.path());
+        let rule = options.policy.rule(&reference);
+        rule.signed(subject)?;
+        let pull = Pull { images: self, subject, reference, clients, rule, options };
         let image = pull
             .run()
             .map_err(|error| error.fix_data("have it pushed again, or use another registry"))?;
@@ -80,6 +88,8 @@ struct Pull<'a> {
     subject: &'a str,
     reference: Reference,
     clients: Vec<Client>,
+    /// What the policy says about it.
+    rule: Rule<'a>,
     options: &'a PullOptions,
 }
 
@@ -88,9 +98,13 @@ struct Found<'a> {
     descriptor: Descriptor,
     bytes: Vec<u8>,
     manifest: Manifest,
+    /// The digests of the documents that led here, the manifest's last.
+    digests: Vec<Digest>,
     /// The first has the manifest.
     clients: Vec<&'a Client>,
 }
+
+type Resolved = (Descriptor, Vec<u8>, Manifest);
 
 /// A blob that is here, kept from being fetched again until it is stored.
 struct Here {
@@ -101,6 +115,8 @@ struct Here {
 impl Pull<'_> {
     fn run(&self) -> Result<Image> {
         let found = self.find()?;
+        let Found { digests, clients, .. } = &found;
+        signatures::check(&self.rule, self.subject, &self.reference, digests, clients)?;
         for _ in 0..ROUNDS {
             if let Some(image) = self.fetch(&found)? {
                 return Ok(image);
@@ -119,9 +135,10 @@ impl Pull<'_> {
         let mut last = None;
         for (i, client) in self.clients.iter().enumerate() {
             match self.find_at(client) {
-                Ok((descriptor, bytes, manifest)) => {
+                Ok((resolved, digests)) => {
+                    let (descriptor, bytes, manifest) = resolved;
                     let clients = self.clients[i..].iter().collect();
-                    return Ok(Found { descriptor, bytes, manifest, clients });
+                    return Ok(Found { descriptor, bytes, manifest, digests, clients });
                 }
                 Err(failure) => last = Some(failure),
             }
@@ -130,13 +147,15 @@ impl Pull<'_> {
         Err(self.failed(last.unwrap_or_else(none)))
     }
 
-    fn find_at(&self, client: &Client) -> Outcome<(Descriptor, Vec<u8>, Manifest)> {
+    fn find_at(&self, client: &Client) -> Outcome<(Resolved, Vec<Digest>)> {
         let (top, bytes) = client.manifest(&target(&self.reference), self.reference.digest())?;
         let host = Platform::host();
         let platform = self.options.platform.as_ref().unwrap_or(&host);
         let mut bytes = Some(bytes);
         let mut failed = None;
+        let mut digests = Vec::new();
         let resolved = resolve(&top, platform, |descriptor| {
+            digests.push(descriptor.digest);
             if descriptor.size > MAX_DOCUMENT {
                 return Err(too_large(&descriptor.digest.to_string()));
             }
@@ -154,7 +173,7 @@ impl Pull<'_> {
         });
         match (resolved, failed) {
             (_, Some(failure)) => Err(failure),
-            (resolved, None) => Ok(resolved.map_err(|error| self.about(error))?),
+            (resolved, None) => Ok((resolved.map_err(|error| self.about(error))?, digests)),
         }
     }
 
@@ -165,6 +184,8 @@ impl Pull<'_> {
 
     /// `None` if a blob was in the store, and then it was not.
     fn fetch(&self, found: &Found<'_>) -> Result<Option<Image>> {
+        let size = found.manifest.size();
+        self.images.budget(size).take(size, self.subject)?;
         let staging = self.images.layout.stage()?;
         let cancel = &self.images.layout.cancel;
         let stop = Stop::new(cancel);
@@ -253,6 +274,7 @@ impl Pull<'_> {
     ) -> Result<Option<Image>> {
         let mut blobs: Vec<StagedBlob> = here.iter().map(|here| here.staged.clone()).collect();
         let digest = found.descriptor.digest.to_string();
+        staging.note_fetched(blobs.iter().map(|blob| &blob.digest))?;
         blobs.push(staging.blob(&*found.bytes, &digest)?);
         let mut manifest = found.descriptor.clone();
         manifest.platform = None;

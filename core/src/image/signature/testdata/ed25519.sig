@@ -1,0 +1,1 @@
++96tO0bw5ybBtl4gl/+88EtCiq11ml4aouXe0CkZQ5/Ar3mWbXf1dG9Emgpmb3HkZAFPHbkqruJ7FvGKzysLCw==

@@ -1,0 +1,1 @@
+MGUCMADRpEcMWXoi5nWHbtdVrUMLiICA/gK3+vDrQljY1wQq4ZShgesErkzHt1bfMB3U6gIxAM2sSfqNFoXh/dadStswikmi2w5yoIOoyWGiCDMghYcOqO3SmFcuPVyW+7UnGI8bcA==
