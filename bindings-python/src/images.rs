@@ -11,7 +11,7 @@ use crate::cancel::{Given, interruptible, reporting};
 use crate::engine::Engine;
 use crate::error::raise;
 use crate::image::{Image, plain};
-use crate::options::{Count, Size, expected};
+use crate::options::{Parallel, Size, expected};
 use crate::registries::Reach;
 use crate::results;
 
@@ -173,7 +173,7 @@ impl Images {
         reference: String,
         registries: Option<Reach>,
         platform: Option<&str>,
-        parallel: Option<Count>,
+        parallel: Option<Parallel>,
         unpack: bool,
         progress: Option<Callback<'_>>,
         cancel: Given<'_, '_>,
@@ -185,7 +185,7 @@ impl Images {
         if let Some(platform) = platform {
             options = options.platform(platform.parse::<Platform>().map_err(raise)?);
         }
-        if let Some(Count(parallel)) = parallel {
+        if let Some(Parallel(parallel)) = parallel {
             options = options.parallel(parallel);
         }
         let Some(Callback(progress)) = progress else {
@@ -221,7 +221,7 @@ impl Images {
         image: Name,
         reference: String,
         registries: Option<Reach>,
-        parallel: Option<Count>,
+        parallel: Option<Parallel>,
         chunk: Option<Size>,
         mount_from: Option<Vec<String>>,
         progress: Option<Callback<'_>>,
@@ -231,7 +231,7 @@ impl Images {
         if let Some(Reach(registries)) = registries {
             options = options.registries(&registries);
         }
-        if let Some(Count(parallel)) = parallel {
+        if let Some(Parallel(parallel)) = parallel {
             options = options.parallel(parallel);
         }
         if let Some(Size(chunk)) = chunk {

@@ -153,20 +153,40 @@ impl<'py> FromPyObject<'_, 'py> for Pids {
     }
 }
 
-/// A number of things at once, or of times.
-pub(crate) struct Count<N = usize>(pub(crate) N);
+/// A number of blobs that move at once.
+pub(crate) struct Parallel(pub(crate) usize);
 
-impl<'py, N: TryFrom<u64>> FromPyObject<'_, 'py> for Count<N> {
+impl<'py> FromPyObject<'_, 'py> for Parallel {
     type Error = PyErr;
 
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Count<N>> {
-        let number = integer(&object)?;
-        if let Some(count) = number.extract().ok().and_then(|count: u64| N::try_from(count).ok()) {
-            return Ok(Count(count));
-        }
-        let error = Error::invalid_input("count to", digits(&number)?);
-        Err(raise(error.fix("give at least 1, and no more than millions")))
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Parallel> {
+        count(&object, "move", "blobs at once").map(Parallel)
     }
+}
+
+/// How often a request is made.
+pub(crate) struct Attempts(pub(crate) u32);
+
+impl<'py> FromPyObject<'_, 'py> for Attempts {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Attempts> {
+        count(&object, "make", "attempts").map(Attempts)
+    }
+}
+
+fn count<N: TryFrom<u64>>(
+    object: &Bound<'_, PyAny>,
+    operation: &'static str,
+    unit: &str,
+) -> PyResult<N> {
+    let number = integer(object)?;
+    if let Some(count) = number.extract().ok().and_then(|count: u64| N::try_from(count).ok()) {
+        return Ok(count);
+    }
+    let error = Error::invalid_input(operation, format!("{} {unit}", digits(&number)?));
+    let fix = if number.lt(0)? { "give at least 1" } else { "give fewer" };
+    Err(raise(error.fix(fix)))
 }
 
 /// A time: seconds since 1970, or a `datetime`.

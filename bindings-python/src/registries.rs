@@ -10,7 +10,7 @@ use skep::image::registry;
 
 use crate::cancel::{Given, interruptible};
 use crate::error::raise;
-use crate::options::{Count, Seconds, expected};
+use crate::options::{Attempts, Seconds, expected};
 use crate::results;
 
 /// What a registry is shown to let one in. Never displayed.
@@ -143,7 +143,7 @@ impl Registries {
         access: Option<&Bound<'_, PyMapping>>,
         credential_files: Option<Vec<PathBuf>>,
         timeout: Option<Seconds>,
-        attempts: Option<Count<u32>>,
+        attempts: Option<Attempts>,
         pause: Option<Seconds>,
     ) -> PyResult<Registries> {
         let mut registries = registry::Registries::new();
@@ -157,7 +157,7 @@ impl Registries {
             registries = registries.timeout(timeout);
         }
         if attempts.is_some() || pause.is_some() {
-            let attempts = attempts.map_or(5, |Count(attempts)| attempts);
+            let attempts = attempts.map_or(5, |Attempts(attempts)| attempts);
             let pause = pause.map_or(Duration::from_millis(250), |Seconds(pause)| pause);
             registries = registries.attempts(attempts, pause);
         }

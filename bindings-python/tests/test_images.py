@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import fcntl
 import os
 import pickle
 import re
@@ -244,9 +245,13 @@ WRONG: list[tuple[Callable[[Any], object], type[Exception], str]] = [
     (
         lambda _: registries(attempts=-1),
         skep.InvalidInputError,
-        "cannot count to -1; give at least 1",
+        "cannot make -1 attempts; give at least 1",
     ),
-    (lambda _: registries(attempts=2**32), skep.InvalidInputError, "4294967296"),
+    (
+        lambda _: registries(attempts=2**32),
+        skep.InvalidInputError,
+        "4294967296 attempts; give",
+    ),
     (lambda _: registries(credential_files="x"), TypeError, ""),
     (
         lambda _: registries({"http://x": HTTP}).tags("localhost:1/x"),
@@ -259,7 +264,11 @@ WRONG: list[tuple[Callable[[Any], object], type[Exception], str]] = [
         skep.InvalidInputError,
         'cannot parse platform "linux"',
     ),
-    (lambda images: images.pull("x", parallel=-1), skep.InvalidInputError, "count to -1"),
+    (
+        lambda images: images.pull("x", parallel=-1),
+        skep.InvalidInputError,
+        "cannot move -1 blobs at once; give at least 1",
+    ),
     (lambda images: images.pull("x", parallel=1.5), TypeError, ""),
     (lambda images: images.pull("x", registries=1), TypeError, "Registries or a mapping"),
     (lambda images: images.pull("x", progress=1), TypeError, "something to call, not int"),
@@ -541,6 +550,26 @@ def test_cancelling_a_task_ends_its_pull(store: Path, silent: socket.socket) -> 
                         pass
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(registries.ping(name), 0.05)
+
+    asyncio.run(main())
+
+
+def test_cancelling_a_first_start_ends_its_unpacking(rootfs: Path, directory: Path) -> None:
+    async def main() -> None:
+        async with skep.aio.Engine(directory) as engine:
+            image = await engine.images.import_(rootfs, IMAGE)
+            with (directory / "images.lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # As many as there are threads for starts.
+                runs = [asyncio.ensure_future(engine.run(image, ["true"])) for _ in range(4)]
+                done, _ = await asyncio.wait(runs, timeout=0.05)
+                assert not done
+                for run in runs:
+                    run.cancel()
+                await asyncio.gather(*runs, return_exceptions=True)
+                other = engine.run(skep.Root.host(), ["echo", "x"])
+                assert (await asyncio.wait_for(other, 60)).stdout == b"x\n"
+            assert (await engine.run(image, ["echo", "y"])).stdout == b"y\n"
 
     asyncio.run(main())
 
