@@ -284,3 +284,26 @@ fn one_damaged_image_leaves_the_others_usable() {
     assert_eq!(fresh.find("a:1").unwrap_err().kind(), ErrorKind::NotFound);
     fresh.remove("b:1").unwrap();
 }
+
+#[test]
+fn a_name_with_a_digest_is_for_what_has_it() {
+    let mut layout = Layout::default();
+    let manifest = layout.manifest("x");
+    let index = layout.json(OCI_INDEX, &json!({"schemaVersion": 2, "manifests": [manifest]}));
+    let digest = |descriptor: &Value| descriptor["digest"].as_str().unwrap().to_owned();
+    let foreign = Digest::of(b"another image").to_string();
+    for (descriptor, wanted, kept) in [
+        (&manifest, &digest(&manifest), true),
+        (&index, &digest(&index), true),
+        (&index, &digest(&manifest), true),
+        (&manifest, &digest(&index), false),
+        (&manifest, &foreign, false),
+    ] {
+        let store = Store::new();
+        let pinned = format!("localhost/app@{wanted}");
+        let archive = layout.archive(&[named(descriptor, &pinned)]);
+        let image = store.images.load(store.file("a", &archive)).unwrap();
+        assert_eq!(image.references().len(), usize::from(kept), "{pinned}");
+        assert_eq!(store.images.find(&pinned).is_ok(), kept, "{pinned}");
+    }
+}
