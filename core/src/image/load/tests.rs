@@ -307,3 +307,27 @@ fn a_name_with_a_digest_is_for_what_has_it() {
         assert_eq!(store.images.find(&pinned).is_ok(), kept, "{pinned}");
     }
 }
+
+#[test]
+fn a_pipe_that_begins_slowly_is_recognised() {
+    use std::io::Write;
+    let store = Store::new();
+    let mut layout = Layout::default();
+    let manifest = layout.manifest("x");
+    let bytes = gzip(&layout.archive(&[manifest]));
+    let path = store.dir.path().join("fifo");
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut pipe = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            pipe.write_all(&bytes[..1]).unwrap();
+            while rustix::io::ioctl_fionread(&pipe).unwrap() > 0 {
+                std::thread::yield_now();
+            }
+            // Whoever has read the first byte and given up is no failure of this thread.
+            let _ = pipe.write_all(&bytes[1..]);
+        });
+        store.images.load(&path).unwrap();
+    });
+}
