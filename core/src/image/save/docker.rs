@@ -23,7 +23,12 @@ pub(super) fn write(archive: &mut Archive<'_>, images: &[Chosen]) -> Result<()> 
         let config = &image.manifest().config;
         let mut item = Item {
             config: format!("{}.json", config.digest.hex()),
-            repo_tags: references.iter().map(ToString::to_string).collect(),
+            // Nobody takes a name with a digest: this form has no manifest for it to be of.
+            repo_tags: references
+                .iter()
+                .filter(|reference| reference.digest().is_none())
+                .map(ToString::to_string)
+                .collect(),
             layers: Vec::new(),
         };
         if written.insert(config.digest) {

@@ -185,3 +185,24 @@ fn podman_loads_what_is_saved() {
         }
     }
 }
+
+#[test]
+fn names_with_a_digest_are_left_out_of_docker_archives() {
+    use crate::image::{Reference, store::set_reference};
+    let store = store();
+    let image = store.images.find("other:1").unwrap();
+    // As a pull by the digest of an index leaves it.
+    let pinned = format!("localhost/other@{}", Digest::of(b"an index"));
+    let layout = &store.images.layout;
+    let mut index = layout.index().unwrap();
+    let top = index.manifests.iter().find(|top| top.digest == *image.digest()).unwrap().clone();
+    set_reference(&mut index, Some(&Reference::parse(&pinned).unwrap()), &top);
+    layout.write_index(&index).unwrap();
+    let path = store.dir.path().join("saved.tar");
+    for (name, expected) in [(&*pinned, vec![]), (&image.id().hex(), complete(&["other:1"]))] {
+        for format in [Docker, Oci] {
+            store.images.save(&[name], &path, format).unwrap();
+            assert_eq!(loaded(&path), [(*image.id(), expected.clone())], "{format:?} {name}");
+        }
+    }
+}
