@@ -20,6 +20,7 @@ pub(super) fn write(archive: &mut Archive<'_>, images: &[Chosen]) -> Result<()> 
     let mut written = HashSet::new();
     let mut items = Vec::new();
     for Chosen { image, references, .. } in images {
+        let budget = archive.images.budget(image.size());
         let config = &image.manifest().config;
         let mut item = Item {
             config: format!("{}.json", config.digest.hex()),
@@ -38,7 +39,7 @@ pub(super) fn write(archive: &mut Archive<'_>, images: &[Chosen]) -> Result<()> 
         {
             let name = format!("{}.tar", diff_id.hex());
             if written.insert(*diff_id) {
-                archive.plain_layer(&name, layer, *diff_id)?;
+                archive.plain_layer(&name, layer, *diff_id, &budget)?;
             }
             item.layers.push(name);
         }

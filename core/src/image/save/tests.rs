@@ -206,3 +206,13 @@ fn names_with_a_digest_are_left_out_of_docker_archives() {
         }
     }
 }
+
+#[test]
+fn what_an_image_may_become_bounds_all_of_its_layers_together() {
+    let store = store();
+    let path = store.dir.path().join("saved.tar");
+    let save = |bytes| store.images.max_size(bytes).save(&["app:1"], &path, Docker);
+    // 2,560 and 6,656 bytes.
+    save(9216).unwrap();
+    assert_eq!(save(9215).unwrap_err().kind(), ErrorKind::ResourceExhausted);
+}
