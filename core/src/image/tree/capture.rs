@@ -166,16 +166,18 @@ impl<W: Write> Capture<'_, W> {
             FileType::BlockDevice => Kind::BlockDevice,
             _ => return Ok(()),
         };
+        // First, for nothing may link to one that vanished.
+        let mut target = Vec::new();
+        if kind == Kind::Symlink {
+            let Some(found) = dir.target(found).map_err(explained)? else { return Ok(()) };
+            target = found;
+        }
         if self.is_link(&found.stat, &name)? {
             return Ok(());
         }
         let xattrs = dir.xattrs_of(found).map_err(explained)?;
-        let mut entry = self.entry(kind, name.clone(), &found.stat, xattrs);
-        if kind == Kind::Symlink {
-            let Some(target) = dir.target(found).map_err(explained)? else { return Ok(()) };
-            entry.target = target;
-        }
-        self.begin(&entry)
+        let entry = self.entry(kind, name.clone(), &found.stat, xattrs);
+        self.begin(&Entry { target, ..entry })
     }
 
     fn regular(&mut self, file: &OwnedFd, stat: &Stat, name: Vec<u8>) -> Result<()> {
@@ -309,5 +311,39 @@ mod tests {
         copied.unwrap();
         assert!(content.starts_with(b"abc\0"));
         assert!(content[3..].iter().all(|byte| *byte == 0));
+    }
+
+    fn writer(failed: &dyn Fn(io::Error) -> Error) -> Capture<'_, Vec<u8>> {
+        Capture {
+            tar: Writer::new(Vec::new()),
+            marks: true,
+            time: None,
+            room: u64::MAX,
+            failed,
+            links: HashMap::new(),
+            buffer: vec![1; 64 << 10],
+            entries: 0,
+        }
+    }
+
+    #[test]
+    fn nothing_links_to_a_symlink_that_vanished() {
+        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        let at = |name| dir.path().join(name);
+        std::os::unix::fs::symlink("target", at("a")).unwrap();
+        std::fs::hard_link(at("a"), at("b")).unwrap();
+        let root = Directory::open(&[dir.path()]).unwrap();
+        let found = root.entries(true).unwrap();
+        std::fs::remove_file(at("a")).unwrap();
+        let failed = |error| Error::os("write", "memory", error);
+        let mut capture = writer(&failed);
+        for found in &found {
+            capture.file(&root, found, found.name.clone(), b"").unwrap();
+        }
+        let bytes = capture.tar.finish().unwrap();
+        let mut archive = Archive::new(&*bytes, "a layer");
+        let entry = archive.next().unwrap().unwrap();
+        assert_eq!((&*entry.name, &*entry.target), (&b"b"[..], &b"target"[..]));
+        assert_eq!((entry.kind, archive.next().unwrap()), (Kind::Symlink, None));
     }
 }
