@@ -20,6 +20,9 @@ use crate::{Error, ErrorKind, Result};
 /// Less than readers of PAX headers take.
 const MAX_XATTRS: usize = 900 << 10;
 
+/// What else a PAX record of an xattr has, at most: `65536 SCHILY.xattr.`, an equals sign, a newline.
+const RECORD: usize = 21;
+
 /// PATH_MAX, which readers of archives have, too.
 const MAX_NAME: usize = 4095;
 
@@ -263,7 +266,8 @@ impl<W: Write> Capture<'_, W> {
     }
 
     fn begin(&mut self, entry: &Entry) -> Result<()> {
-        let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let size = |(name, value): &(Vec<u8>, Vec<u8>)| name.len() + value.len() + RECORD;
+        let xattrs: usize = entry.xattrs.iter().map(size).sum();
         if xattrs > MAX_XATTRS {
             return Err(unsupported(&entry.name, "its xattrs are larger than 900 KiB"));
         }
@@ -345,5 +349,29 @@ mod tests {
         let entry = archive.next().unwrap().unwrap();
         assert_eq!((&*entry.name, &*entry.target), (&b"b"[..], &b"target"[..]));
         assert_eq!((entry.kind, archive.next().unwrap()), (Kind::Symlink, None));
+    }
+
+    #[test]
+    fn xattrs_that_are_written_can_be_read() {
+        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        let stat = rustix::fs::stat(dir.path()).unwrap();
+        let failed = |error| Error::os("write", "memory", error);
+        // As many names as listxattr(2) gives, with values up to the limit.
+        let name = |n: u32| format!("user.{n:04x}").into_bytes();
+        for length in [100, 128, 131] {
+            let xattrs: Xattrs = (0..6553).map(|n| (name(n), vec![b'v'; length])).collect();
+            let mut capture = writer(&failed);
+            let long = vec![b'n'; MAX_NAME];
+            let mut entry = capture.entry(Kind::Symlink, long, &stat, xattrs);
+            entry.target = vec![b't'; MAX_NAME];
+            match capture.begin(&entry) {
+                Ok(()) => {
+                    let bytes = capture.tar.finish().unwrap();
+                    let read = Archive::new(&*bytes, "a layer").next().unwrap().unwrap();
+                    assert_eq!(read.xattrs.len(), 6553, "{length}");
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+            }
+        }
     }
 }
