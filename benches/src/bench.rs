@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::contender::{self, Contender, Outcome};
 use crate::goals;
+use crate::images;
 use crate::languages;
 use crate::limit::Limit;
 use crate::memory;
@@ -22,6 +23,7 @@ use crate::trace;
 
 const PEER_ROUNDS: usize = 30;
 const OWN_ROUNDS: usize = 200;
+const IMAGE_ROUNDS: usize = 7;
 const LIVE: usize = 100;
 const MIB: usize = 1 << 20;
 /// Memory that hosts have touched, in MB.
@@ -30,13 +32,14 @@ const THREADS: [usize; 3] = [1, 2, 8];
 
 /// One table: its name on the command line and the function that prints it.
 type Table = (&'static str, fn(&mut Bench) -> io::Result<()>);
-pub(crate) const TABLES: [Table; 6] = [
+pub(crate) const TABLES: [Table; 7] = [
     ("starts", Bench::starts),
     ("hosts", Bench::hosts),
     ("threads", Bench::threads),
     ("memory", Bench::memory),
     ("languages", Bench::languages),
     ("steps", Bench::steps),
+    ("images", Bench::images),
 ];
 
 /// What all tables share.
@@ -219,6 +222,19 @@ impl Bench {
         let field = languages::contenders(self.scratch.path(), &self.tar, rounds);
         let outcomes = contender::race(field, &mut Some(self.limit.drain()?));
         self.print("A run in each language (the goal: at most 1.05 of Rust)", outcomes);
+        Ok(())
+    }
+
+    /// A large image pulled and unpacked, and what small things cost.
+    fn images(&mut self) -> io::Result<()> {
+        let field = images::Field::prepare(self.scratch.path())?;
+        let rounds = self.rounds(IMAGE_ROUNDS);
+        let outcomes = contender::race(field.pulls(rounds), &mut None);
+        self.print("A large image, pulled and unpacked", outcomes);
+        let outcomes = contender::race(field.unpacks(rounds)?, &mut None);
+        self.print("The same, unpacked from the disk", outcomes);
+        let rows = images::small(&field, self.rounds(PEER_ROUNDS))?;
+        println!("{}", table::plain("Images", &["".to_owned()], &rows));
         Ok(())
     }
 
