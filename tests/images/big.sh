@@ -69,7 +69,10 @@ work=$(mktemp -d "${TMPDIR:-/var/tmp}/skep-images.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-install='APT_CONFIG=$MMDEBSTRAP_APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes --no-install-recommends install'
+# With the option, or this machine would get the packages.
+install='APT_CONFIG=$MMDEBSTRAP_APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get -qq --yes
+    --no-install-recommends -o Dpkg::Use-Pty=0 -o Dpkg::Chroot-Directory="$1" install'
+install=$(echo "$install" | tr '\n' ' ')
 layer="'$script' --layer \"\$1\" '$work'"
 mmdebstrap --quiet --variant=minbase --mode=root --skip=cleanup \
     --customize-hook="$layer 0-debian" \
