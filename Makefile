@@ -23,6 +23,8 @@ VM_PACKAGES = $(shell tests/vm/run --packages)
 # What every language's tests get: the image app.tar, a small root file system, skips forbidden.
 TEST_ENVIRONMENT = SKEP_TEST_IMAGES=$(SKEP_CACHE)/images \
     SKEP_TEST_ROOTFS=$(SKEP_CACHE)/rootfs.tar SKEP_FORBID_SKIPS=1
+# Two registries on loopback, for as long as the command behind it runs.
+BESIDE_REGISTRIES = $(CURDIR)/tests/registry/run
 LANGUAGES := python node c
 
 .PHONY: all demo test test-native test-vm test-languages check fmt clippy doc aarch64 bench images dist clean
@@ -61,7 +63,7 @@ demo: images
 test: check test-native test-languages dist test-vm
 
 test-native: deps-test images $(SKEP_CACHE)/rootfs.tar
-	$(TEST_ENVIRONMENT) $(CARGO) test --workspace --no-fail-fast
+	$(TEST_ENVIRONMENT) $(BESIDE_REGISTRIES) $(CARGO) test --workspace --no-fail-fast
 
 # The root file system of the behaviours, for all languages.
 $(SKEP_CACHE)/rootfs.tar: tests/behaviours/rootfs.sh | deps-test

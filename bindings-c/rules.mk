@@ -27,7 +27,7 @@ c-build: c-deps
 
 c-test: c-build images $(SKEP_CACHE)/rootfs.tar
 	$(CARGO) test -p skep-c
-	$(TEST_ENVIRONMENT) bindings-c/tests/run $(C_PREFIX)
+	$(TEST_ENVIRONMENT) $(BESIDE_REGISTRIES) bindings-c/tests/run $(C_PREFIX)
 	$(TEST_ENVIRONMENT) PKG_CONFIG_PATH=$(C_PREFIX)/lib/pkgconfig LD_LIBRARY_PATH=$(C_PREFIX)/lib \
 	    tests/docs/run c README.md docs/c.md -- $(CURDIR)/bindings-c/tests/shown
 

@@ -424,6 +424,8 @@ export class ResourceExhaustedError extends SkepError {}
 export class KeeperLostError extends SkepError {}
 /** Any other failure of a system call. */
 export class IoError extends SkepError {}
+/** The caller cancelled it. */
+export class CancelledError extends SkepError {}
 
 /** A run that did not end as it should: what it came to. */
 interface RunError extends SkepError {

@@ -5,6 +5,6 @@ export const {
   Engine, Images, Image, Child, ExitStatus, Mount, Root,
   SkepError, NotFoundError, AlreadyExistsError, InvalidInputError, InvalidDataError,
   DigestMismatchError, PermissionDeniedError, UnsupportedError, NotExecutableError, InUseError,
-  InvalidStateError, ResourceExhaustedError, KeeperLostError, IoError,
+  InvalidStateError, ResourceExhaustedError, KeeperLostError, IoError, CancelledError,
   TimeoutError, OutOfMemoryError, ExitError,
 } = skep;

@@ -18,7 +18,7 @@ node-build: node-deps
 	cd examples/node && npm install --no-audit --no-fund
 
 node-test: node-build deps-test images $(SKEP_CACHE)/rootfs.tar
-	cd bindings-node && $(TEST_ENVIRONMENT) npm test
+	cd bindings-node && $(TEST_ENVIRONMENT) $(BESIDE_REGISTRIES) npm test
 	tests/examples/run node $(SKEP_CACHE)/images/app.tar node examples/node/NAME.mjs
 	$(TEST_ENVIRONMENT) tests/docs/run js README.md docs/node.md bindings-node/README.md -- $(CURDIR)/bindings-node/testing/run-page
 
@@ -29,7 +29,7 @@ node-check: node-deps
 node-dist: node-build deps-test images $(SKEP_CACHE)/rootfs.tar
 	mkdir -p dist
 	cd bindings-node && npm pack --pack-destination ../dist
-	$(TEST_ENVIRONMENT) bindings-node/testing/clean $(NODE_TARBALL)
+	$(TEST_ENVIRONMENT) $(BESIDE_REGISTRIES) bindings-node/testing/clean $(NODE_TARBALL)
 
 # For the table of languages of `make bench`.
 bench: node-build

@@ -26,7 +26,7 @@ python-build: python-deps
 	$(PYTHON_RUN) maturin develop -q
 
 python-test: python-build deps-test images $(SKEP_CACHE)/rootfs.tar
-	$(PYTHON_RUN) env $(TEST_ENVIRONMENT) pytest -q -p no:cacheprovider
+	$(PYTHON_RUN) env $(TEST_ENVIRONMENT) $(BESIDE_REGISTRIES) pytest -q -p no:cacheprovider
 	tests/examples/run python $(SKEP_CACHE)/images/app.tar $(PYTHON_BIN)/python examples/python/NAME.py
 	$(TEST_ENVIRONMENT) tests/docs/run python README.md bindings-python/README.md docs/python.md \
 	    -- $(PYTHON_BIN)/python -W error
@@ -47,7 +47,7 @@ python-check: python-build
 python-dist: python-deps images $(SKEP_CACHE)/rootfs.tar
 	rm -f dist/skep-*.whl
 	$(PYTHON_RUN) maturin build -q --release --out ../dist --interpreter python
-	$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) bindings-python/tests/wheel.sh dist/skep-*.whl \
+	$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) $(BESIDE_REGISTRIES) bindings-python/tests/wheel.sh dist/skep-*.whl \
 	    $(SKEP_CACHE)/images/app.tar
 
 python-docs: python-build

@@ -46,6 +46,8 @@ pub enum skep_code {
     SKEP_PANIC = 15,
     /// A kind of error that is newer than this interface; skep_error_name() tells its name.
     SKEP_OTHER = 16,
+    /// The caller cancelled it.
+    SKEP_CANCELLED = 17,
 }
 
 pub(crate) const SKEP_OK: c_int = skep_code::SKEP_OK as c_int;
@@ -68,6 +70,7 @@ impl skep_code {
             ErrorKind::ResourceExhausted => skep_code::SKEP_RESOURCE_EXHAUSTED,
             ErrorKind::KeeperLost => skep_code::SKEP_KEEPER_LOST,
             ErrorKind::Io => skep_code::SKEP_IO,
+            ErrorKind::Cancelled => skep_code::SKEP_CANCELLED,
             _ => skep_code::SKEP_OTHER,
         }
     }

@@ -25,6 +25,7 @@ class InvalidStateError extends SkepError {}
 class ResourceExhaustedError extends SkepError {}
 class KeeperLostError extends SkepError {}
 class IoError extends SkepError {}
+class CancelledError extends SkepError {}
 
 /** A run that did not end as it should. */
 class RunError extends SkepError {
@@ -56,6 +57,7 @@ const KINDS = {
   ResourceExhausted: ResourceExhaustedError,
   KeeperLost: KeeperLostError,
   Io: IoError,
+  Cancelled: CancelledError,
   OutOfMemory: OutOfMemoryError,
   Exit: ExitError,
 };

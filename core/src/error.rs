@@ -44,11 +44,13 @@ pub enum ErrorKind {
     KeeperLost,
     /// Any other failure of a system call; see [`Error::errno`].
     Io,
+    /// The caller cancelled it; see [`Cancel`](crate::Cancel).
+    Cancelled,
 }
 
 impl ErrorKind {
     /// Every kind, in the order above.
-    pub const ALL: [ErrorKind; 14] = [
+    pub const ALL: [ErrorKind; 15] = [
         ErrorKind::NotFound,
         ErrorKind::AlreadyExists,
         ErrorKind::InvalidInput,
@@ -63,6 +65,7 @@ impl ErrorKind {
         ErrorKind::ResourceExhausted,
         ErrorKind::KeeperLost,
         ErrorKind::Io,
+        ErrorKind::Cancelled,
     ];
 
     /// Its name here, from which bindings make theirs: `NotFound`.
@@ -83,6 +86,7 @@ impl ErrorKind {
             ErrorKind::ResourceExhausted => "ResourceExhausted",
             ErrorKind::KeeperLost => "KeeperLost",
             ErrorKind::Io => "Io",
+            ErrorKind::Cancelled => "Cancelled",
         }
     }
 }
@@ -286,7 +290,7 @@ mod tests {
         let names = ErrorKind::ALL.map(ErrorKind::name);
         assert_eq!(names, ErrorKind::ALL.map(|kind| format!("{kind:?}")));
         let last = ErrorKind::ALL.len() - 1;
-        assert_eq!(ErrorKind::Io as usize, last, "Io is the last kind, and {last} are before it");
+        assert_eq!(ErrorKind::Cancelled as usize, last, "it is the last one of {last} and it");
     }
 
     #[test]

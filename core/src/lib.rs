@@ -60,6 +60,7 @@
 //!   killed host leaves in the store is removed when that is next opened.
 #![cfg(target_os = "linux")]
 
+mod cancel;
 mod engine;
 pub mod error;
 mod id;
@@ -74,6 +75,7 @@ mod store;
 
 mod sys;
 
+pub use cancel::Cancel;
 pub use cgroup::{Bytes, CpuTime, MemorySwap, Usage};
 pub use container::{
     Child, ChildStderr, ChildStdin, ChildStdout, Collector, Command, ExitReason, ExitStatus,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A module, or a folder of them, and the layer it is in. The first that matches counts.
-const LAYERS: [(&str, u32); 18] = [
+const LAYERS: [(&str, u32); 19] = [
     ("lib.rs", 7),
     ("engine.rs", 6),
     ("container", 4),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, u32); 18] = [
     ("process", 3),
     ("store.rs", 3),
     ("spec", 2),
+    ("cancel.rs", 2),
     ("sys", 1),
     ("error.rs", 0),
     ("id.rs", 0),

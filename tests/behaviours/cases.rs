@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// They are embedded, for the guest's sake, which has this program alone.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("configuration", include_str!("configuration.json")),
     ("errors", include_str!("errors.json")),
     ("exit", include_str!("exit.json")),
@@ -14,6 +14,7 @@ const FILES: [(&str, &str); 8] = [
     ("limits", include_str!("limits.json")),
     ("many", include_str!("many.json")),
     ("mounts", include_str!("mounts.json")),
+    ("registry", include_str!("registry.json")),
     ("streams", include_str!("streams.json")),
 ];
 
@@ -50,6 +51,8 @@ pub struct Case {
     #[serde(rename = "why")]
     pub _why: Option<String>,
     pub concurrent: Option<Concurrent>,
+    #[serde(default)]
+    pub own_store: bool,
     /// As text, in which placeholders are still to be replaced.
     pub steps: Value,
 }
@@ -111,6 +114,22 @@ pub enum Verb {
     ImageTag(Tag),
     ImageRemove(String),
     ImageList(True),
+    ImageSave(Save),
+    ImageExport(Export),
+    ImageDiff(Diff),
+    ImageHistory(String),
+    ImageSquash(Squash),
+    ImagePull(Pull),
+    ImagePush(Push),
+    Prune(What),
+    DiskUsage(True),
+    RegistryPing(Ping),
+    RegistryResolve(Question),
+    RegistryTags(Repository),
+    RegistryReferrers(Question),
+    Commit(Commit),
+    Diff(True),
+    Export(String),
     HostWrite(HostFile),
     HostRead(String),
 }
@@ -145,6 +164,7 @@ pub struct Options {
     pub working_dir: Option<String>,
     pub user: Option<String>,
     pub hostname: Option<String>,
+    pub keep_files: bool,
     pub mounts: Vec<Mount>,
     pub read_only: bool,
     pub allow_new_privileges: bool,
@@ -193,6 +213,118 @@ pub struct Tag {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Save {
+    pub images: Vec<String>,
+    pub to: String,
+    pub format: Format,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    Docker,
+    Oci,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    pub image: String,
+    pub to: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Diff {
+    pub image: String,
+    pub base: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Commit {
+    #[serde(rename = "as")]
+    pub name: Option<String>,
+    pub author: Option<String>,
+    pub comment: Option<String>,
+    pub created_by: Option<String>,
+    pub time: Option<u64>,
+    pub max_size: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Squash {
+    pub image: String,
+    #[serde(flatten)]
+    pub commit: Commit,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    Files,
+    Nameless,
+    Unused,
+}
+
+/// How one registry is reached.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    pub registry: String,
+    pub plain_http: bool,
+    pub mirrors: Vec<String>,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub ca: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pull {
+    pub reference: String,
+    pub registries: Vec<Registry>,
+    pub platform: Option<String>,
+    pub parallel: Option<usize>,
+    pub unpack: Option<bool>,
+    pub progress: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Push {
+    pub image: String,
+    #[serde(rename = "as")]
+    pub name: String,
+    pub registries: Vec<Registry>,
+    pub parallel: Option<usize>,
+    pub chunk: Option<u64>,
+    pub mount_from: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ping {
+    pub registry: String,
+    pub registries: Vec<Registry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub reference: String,
+    pub registries: Vec<Registry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    pub repository: String,
+    pub registries: Vec<Registry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HostFile {
     pub path: String,
     pub content: String,
@@ -220,6 +352,28 @@ pub struct Expect {
     #[serde(deserialize_with = "given")]
     pub cmd: Option<Option<Vec<String>>>,
     pub content: Option<String>,
+    pub changes: Option<Vec<String>>,
+    pub history: Option<Vec<String>>,
+    pub pruned: Option<Gone>,
+    pub disk: Option<Disk>,
+    pub tags: Option<Vec<String>>,
+    pub referrers: Option<usize>,
+    pub digest_of: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gone {
+    pub images: usize,
+    pub layers: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    pub images: usize,
+    pub in_use: usize,
+    pub unneeded: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]

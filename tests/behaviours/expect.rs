@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use skep::image::{DiskUsage, Pruned};
 use skep::{Error, ExitReason, ExitStatus, Image, Output, Usage};
 
 use super::cases::{Expect, Failure, Used};
@@ -26,6 +27,14 @@ pub enum Outcome {
     Image(Image),
     References(Vec<String>),
     Content(String),
+    Changes(Vec<String>),
+    History(Vec<String>),
+    Pruned(Pruned),
+    Disk(DiskUsage),
+    Tags(Vec<String>),
+    Referrers(usize),
+    /// A digest, and the one that is expected.
+    Digest(String, String),
 }
 
 impl Outcome {
@@ -44,6 +53,13 @@ impl Outcome {
             Outcome::Image(image) => expect.check_image(image),
             Outcome::References(references) => expect.check_references(references.clone()),
             Outcome::Content(content) => same_if("content", content, &expect.content),
+            Outcome::Changes(changes) => same_if("changes", changes, &expect.changes),
+            Outcome::History(history) => same_if("history", history, &expect.history),
+            Outcome::Pruned(pruned) => expect.check_pruned(pruned),
+            Outcome::Disk(usage) => expect.check_disk(usage),
+            Outcome::Tags(tags) => same_if("tags", tags, &expect.tags),
+            Outcome::Referrers(number) => same_if("referrers", number, &expect.referrers),
+            Outcome::Digest(found, expected) => same("digest", found, expected),
             Outcome::Nothing | Outcome::Status(None) => Err("nothing comes of this".into()),
         }
     }
@@ -109,6 +125,20 @@ impl Expect {
         let cmd = serde_json::from_value(inspected["config"]["config"]["Cmd"].clone())
             .map_err(|error| error.to_string())?;
         same_if("cmd", &cmd, &self.cmd)
+    }
+
+    fn check_pruned(&self, pruned: &Pruned) -> Checked {
+        let expected = self.pruned.as_ref().ok_or("this is a prune")?;
+        same("images", &pruned.images.len(), &expected.images)?;
+        same("layers", &pruned.layers, &expected.layers)
+    }
+
+    fn check_disk(&self, usage: &DiskUsage) -> Checked {
+        let expected = self.disk.as_ref().ok_or("this is a disk's usage")?;
+        same("images", &usage.images.len(), &expected.images)?;
+        let in_use = usage.images.iter().filter(|image| image.in_use).count();
+        same("in_use", &in_use, &expected.in_use)?;
+        same("unneeded", &usage.unneeded, &expected.unneeded)
     }
 
     fn check_references(&self, mut references: Vec<String>) -> Checked {

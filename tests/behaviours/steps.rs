@@ -4,16 +4,18 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Stdio as ProgramStdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use std::{fs, thread};
 
 use serde_json::Value;
+use skep::image::{self, ArchiveFormat, Images, Prune};
 use skep::{Bytes, Child, Command, Engine, Mount, Stdio};
 use skep_tests::temporary;
 use tempfile::TempDir;
 
-use super::cases::{self, Case, Concurrent, Options, Size, Step, Verb};
+use super::cases::{self, Case, Concurrent, Format, Options, Size, Step, Verb, What};
 use super::expect::{Checked, Outcome, pattern, same};
+use super::registry;
 
 const IMAGE: &str = "localhost/skep-behaviours:1";
 
@@ -49,6 +51,8 @@ fn make_rootfs(out: &Path) -> PathBuf {
 
 /// Carries out `case`, once or many times at once.
 pub fn carry_out(store: &Store, case: &Case) -> Checked {
+    let own = case.own_store.then(Store::new);
+    let store = own.as_ref().unwrap_or(store);
     let Some(Concurrent { threads, containers }) = case.concurrent else {
         return Run::new(store).carry_out(&case.steps, "0");
     };
@@ -92,7 +96,8 @@ impl Run<'_> {
 
     fn step(&mut self, step: Value) -> Checked {
         let Step { verb, expect, error } = Step::parse(step)?;
-        match (self.perform(verb), error) {
+        let digest_of = expect.as_ref().and_then(|expect| expect.as_ref()?.digest_of.clone());
+        match (self.perform(verb, digest_of), error) {
             (Ok(outcome), None) => outcome.check(expect),
             (Ok(_), Some(expected)) => Err(format!("no error, where {expected:?} is expected")),
             (Err(Failed::Skep(error)), Some(expected)) => expected.check(&error),
@@ -111,6 +116,9 @@ impl Run<'_> {
                     .replace("${ROOTFS}", &self.store.rootfs.to_string_lossy())
                     .replace("${IMAGE}", IMAGE)
                     .replace("${ID}", id)
+                    .replace("${REGISTRY}", &variable("SKEP_TEST_REGISTRY"))
+                    .replace("${CLOSED}", &variable("SKEP_TEST_REGISTRY_CLOSED"))
+                    .replace("${CA}", &variable("SKEP_TEST_REGISTRY_CA"))
                     .replace("${N}", number);
                 text.into()
             }
@@ -124,7 +132,7 @@ impl Run<'_> {
         }
     }
 
-    fn perform(&mut self, verb: Verb) -> Result<Outcome, Failed> {
+    fn perform(&mut self, verb: Verb, digest_of: Option<String>) -> Result<Outcome, Failed> {
         let engine = &self.store.engine;
         let images = engine.images();
         match verb {
@@ -154,7 +162,34 @@ impl Run<'_> {
                 Ok(fs::write(file.path, file.content).map(|()| Outcome::Nothing)?)
             }
             Verb::HostRead(path) => Ok(Outcome::Content(fs::read_to_string(path)?)),
+            Verb::Commit(_) | Verb::Diff(_) | Verb::Export(_) => self.perform_on_files(verb),
+            of_image @ (Verb::ImageSave(_)
+            | Verb::ImageExport(_)
+            | Verb::ImageDiff(_)
+            | Verb::ImageHistory(_)
+            | Verb::ImageSquash(_)
+            | Verb::Prune(_)
+            | Verb::DiskUsage(_)) => Ok(perform_on_images(images, of_image)?),
+            of_registry @ (Verb::ImagePull(_)
+            | Verb::ImagePush(_)
+            | Verb::RegistryPing(_)
+            | Verb::RegistryResolve(_)
+            | Verb::RegistryTags(_)
+            | Verb::RegistryReferrers(_)) => registry::perform(images, of_registry, digest_of),
             of_child => self.perform_on_child(of_child),
+        }
+    }
+
+    fn perform_on_files(&mut self, verb: Verb) -> Result<Outcome, Failed> {
+        let child = self.child.as_mut().ok_or("nothing was spawned")?;
+        match verb {
+            Verb::Commit(commit) => Ok(Outcome::Image(child.commit(&commit_of(commit))?)),
+            Verb::Diff(_) => {
+                let changes = child.diff()?;
+                Ok(Outcome::Changes(changes.iter().map(ToString::to_string).collect()))
+            }
+            Verb::Export(path) => Ok(child.export(path).map(|()| Outcome::Nothing)?),
+            other => Err(format!("{other:?} is for no files").into()),
         }
     }
 
@@ -185,8 +220,77 @@ impl Run<'_> {
     }
 }
 
+fn perform_on_images(images: &Images, verb: Verb) -> skep::Result<Outcome> {
+    match verb {
+        Verb::ImageSave(save) => {
+            let format = match save.format {
+                Format::Docker => ArchiveFormat::Docker,
+                Format::Oci => ArchiveFormat::Oci,
+            };
+            images.save(&save.images, save.to, format).map(|()| Outcome::Nothing)
+        }
+        Verb::ImageExport(export) => {
+            images.find(&export.image)?.export(export.to).map(|()| Outcome::Nothing)
+        }
+        Verb::ImageDiff(diff) => {
+            let changes = images.find(&diff.image)?.diff(&images.find(&diff.base)?)?;
+            Ok(Outcome::Changes(changes.iter().map(ToString::to_string).collect()))
+        }
+        Verb::ImageHistory(name) => {
+            let steps = images.find(&name)?.history();
+            let text = |step: image::Step| {
+                let said = [step.history.created_by, step.history.comment];
+                said.into_iter().flatten().find(|text| !text.is_empty()).unwrap_or_default()
+            };
+            Ok(Outcome::History(steps.into_iter().map(text).collect()))
+        }
+        Verb::ImageSquash(squash) => {
+            let image = images.find(&squash.image)?;
+            image.squash(&commit_of(squash.commit)).map(Outcome::Image)
+        }
+        Verb::Prune(what) => {
+            let what = match what {
+                What::Files => Prune::Files,
+                What::Nameless => Prune::Nameless,
+                What::Unused => Prune::Unused,
+            };
+            images.prune(what).map(Outcome::Pruned)
+        }
+        _ => images.disk_usage().map(Outcome::Disk),
+    }
+}
+
+fn commit_of(given: cases::Commit) -> image::Commit {
+    let cases::Commit { name, author, comment, created_by, time, max_size } = given;
+    let mut commit = image::Commit::new();
+    if let Some(value) = name {
+        commit = commit.reference(value);
+    }
+    if let Some(value) = author {
+        commit = commit.author(value);
+    }
+    if let Some(value) = comment {
+        commit = commit.comment(value);
+    }
+    if let Some(value) = created_by {
+        commit = commit.created_by(value);
+    }
+    if let Some(value) = time {
+        commit = commit.time(UNIX_EPOCH + Duration::from_secs(value));
+    }
+    if let Some(value) = max_size {
+        commit = commit.max_size(value);
+    }
+    commit
+}
+
+/// What `tests/registry/run` says; nothing without it, and then no case that needs it is run.
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
 /// Why a step failed: by skep, which may be expected, or by itself.
-enum Failed {
+pub enum Failed {
     Skep(skep::Error),
     Case(String),
 }
@@ -219,6 +323,7 @@ fn command(engine: &Engine, options: Options) -> skep::Result<Command> {
     let image = engine.images().find(options.image.as_deref().unwrap_or(IMAGE))?;
     let mut command = engine.command(&image);
     command.args(options.args).envs(options.env);
+    command.keep_files(options.keep_files);
     command.read_only(options.read_only).allow_new_privileges(options.allow_new_privileges);
     options.entrypoint.map(|value| command.entrypoint(value));
     options.working_dir.map(|value| command.working_dir(value));

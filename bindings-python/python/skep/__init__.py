@@ -17,6 +17,7 @@ from skep._child import Child
 from skep._engine import Engine
 from skep._errors import (
     AlreadyExistsError,
+    CancelledError,
     ContainerError,
     DigestMismatchError,
     Error,
@@ -50,6 +51,7 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "AlreadyExistsError",
+    "CancelledError",
     "Child",
     "CompletedContainer",
     "ContainerError",

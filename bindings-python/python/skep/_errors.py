@@ -118,6 +118,12 @@ class IoError(Error, OSError):
     kind = "Io"
 
 
+class CancelledError(Error):
+    """The caller cancelled it."""
+
+    kind = "Cancelled"
+
+
 class ContainerError(Error):
     """A container that was run to its end did not end well."""
 
@@ -178,6 +184,7 @@ _BY_KIND: dict[str, type[Error]] = {
         ResourceExhaustedError,
         KeeperLostError,
         IoError,
+        CancelledError,
     )
 }
 

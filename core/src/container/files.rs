@@ -10,6 +10,7 @@ use super::child::Child;
 use super::root::Root;
 use super::roots::MountedRoot;
 use super::seat::Seat;
+use crate::cancel::Cancel;
 use crate::image::{Change, Commit, Image, Lease, diff_trees, export_tree};
 use crate::sys::mount;
 use crate::{Error, ErrorKind, Result};
@@ -42,6 +43,14 @@ impl Files {
         // Someone who still reads it is the one that removes it.
         if let Some(root) = Arc::into_inner(root) {
             seat.roots.give_back(root, sealed);
+        }
+    }
+
+    /// What ends a look at them: what ends the operations of the image that they began with.
+    fn cancel(&self) -> Cancel {
+        match &self.source {
+            Root::Image(image) => image.cancel().clone(),
+            Root::Directory(_) => Cancel::never(),
         }
     }
 
@@ -118,7 +127,10 @@ impl Child {
         let files = self.files("export")?;
         let mut below = files.below()?;
         below.layers.push(files.root.upper());
-        export_tree(&below.layers, path.as_ref())
+        let path = path.as_ref();
+        let cancel = files.cancel();
+        let export = || export_tree(&below.layers, path, &cancel);
+        cancel.run("export to", &path.display().to_string(), export)
     }
 
     /// What the container has changed of its root, by path; see [`Image::diff`]. Its state is as for
@@ -131,7 +143,9 @@ impl Child {
         let below = files.below()?;
         let mut all = below.layers.clone();
         all.push(files.root.upper());
-        diff_trees(&below.layers, &all)
+        let cancel = files.cancel();
+        let subject = format!("container {}", self.id());
+        cancel.run("compare", &subject, || diff_trees(&below.layers, &all, &cancel))
     }
 
     fn files(&self, operation: &'static str) -> Result<Files> {

@@ -180,7 +180,7 @@ impl Image {
         commit: &Commit,
         build: impl FnOnce(&Staging<'_>) -> Result<(ImageConfig, Vec<Descriptor>, Option<Layer>)>,
     ) -> Result<Image> {
-        sigpipe::without_file_size_signal(|| {
+        let make = || {
             let reference = commit.reference.as_deref().map(taggable).transpose()?;
             // Keeps the layers below until the new image refers to them, too.
             let _lease = self.lease()?;
@@ -201,7 +201,8 @@ impl Image {
             let candidate = finish(&staging, manifest, blobs, reference.into_iter().collect())?;
             let image = self.images().publish(&staging, &[candidate])?.pop();
             image.ok_or_else(|| Error::new(ErrorKind::NotFound, operation, self.name()))
-        })
+        };
+        self.run(operation, || sigpipe::without_file_size_signal(make))
     }
 
     /// Writes a tree as a layer; `None` if there is nothing in it.
@@ -221,8 +222,9 @@ impl Image {
             time: commit.time.map(since_epoch),
             max_size: commit.max_size.unwrap_or(u64::MAX),
         };
-        let (tar, entries) = capture(root, style, HashWriter::new(gzip), &failed)?;
-        let (gzip, (diff_id, _)) = tar.finish();
+        let (tar, entries) =
+            capture(root, style, self.cancel().watch(HashWriter::new(gzip)), &failed)?;
+        let (gzip, (diff_id, _)) = tar.into_inner().finish();
         let (_, (digest, size)) = gzip.finish().map_err(failed)?.finish();
         Ok((entries > 0).then_some(Layer { blob: StagedBlob { path, digest, size }, diff_id }))
     }

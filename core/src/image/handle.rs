@@ -9,16 +9,19 @@ use super::lock::Lock;
 use super::manifest::{Descriptor, Manifest};
 use super::reference::Reference;
 use super::store::Images;
+use crate::cancel::Cancel;
 use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
 /// An image of a store, as it was when it was found. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Image(Arc<Inner>);
+pub struct Image {
+    inner: Arc<Inner>,
+    images: Images,
+}
 
 #[derive(Debug)]
 struct Inner {
-    images: Images,
     digest: Digest,
     manifest: Manifest,
     config: ImageConfig,
@@ -35,37 +38,38 @@ impl Image {
         references: Vec<Reference>,
     ) -> Self {
         let layers = OnceLock::new();
-        Image(Arc::new(Inner { images, digest, manifest, config, references, layers }))
+        let inner = Arc::new(Inner { digest, manifest, config, references, layers });
+        Image { inner, images }
     }
 
     /// The image's id: the digest of its config.
     pub fn id(&self) -> &Digest {
-        &self.0.manifest.config.digest
+        &self.inner.manifest.config.digest
     }
 
     /// The digest of its manifest, which a reference with a digest names.
     pub fn digest(&self) -> &Digest {
-        &self.0.digest
+        &self.inner.digest
     }
 
     /// The names it had when it was found.
     pub fn references(&self) -> &[Reference] {
-        &self.0.references
+        &self.inner.references
     }
 
     /// What a container of it runs by default, and what its layers contain.
     pub fn config(&self) -> &ImageConfig {
-        &self.0.config
+        &self.inner.config
     }
 
     /// Its manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        &self.inner.manifest
     }
 
     /// Bytes of its blobs in the store; blobs may be shared with other images.
     pub fn size(&self) -> u64 {
-        self.0.manifest.size()
+        self.inner.manifest.size()
     }
 
     /// How it came to be, bottom first: each line of its history with the layer that it made. Layers
@@ -104,7 +108,7 @@ impl Image {
     /// # Errors
     /// `NotFound` if it was removed since it was found.
     pub fn lease(&self) -> Result<Lease> {
-        let layout = &self.0.images.layout;
+        let layout = &self.images.layout;
         let removed = || {
             Error::new(ErrorKind::NotFound, "use image", self.name())
                 .cause("it was removed in the meantime")
@@ -112,7 +116,7 @@ impl Image {
         if !layout.has_blob(self.id()) {
             return Err(removed());
         }
-        let lock = Lock::shared(&layout.lease_path(self.id()))?;
+        let lock = Lock::shared(&layout.lease_path(self.id()), &layout.cancel)?;
         // A removal may have been under way until now.
         if !layout.has_blob(self.id()) {
             return Err(removed());
@@ -139,24 +143,44 @@ impl Image {
 
     /// As [`layers`](Self::layers); `unpacked` is told the number of each layer that is done.
     pub(super) fn unpack_all(&self, unpacked: &dyn Fn(usize)) -> Result<Vec<PathBuf>> {
-        if let Some(layers) = self.0.layers.get() {
+        if let Some(layers) = self.inner.layers.get() {
             (0..layers.len()).for_each(unpacked);
             return Ok(layers.clone());
         }
-        let unpacked = sigpipe::without_file_size_signal(|| self.0.images.unpack(self, unpacked));
-        let layers =
-            unpacked.map_err(|error| error.fix_data("remove the image and load it again"))?;
-        Ok(self.0.layers.get_or_init(|| layers).clone())
+        let unpack = || self.images.unpack(self, unpacked);
+        let layers = self
+            .run("unpack", || sigpipe::without_file_size_signal(unpack))
+            .map_err(|error| error.fix_data("remove the image and load it again"))?;
+        Ok(self.inner.layers.get_or_init(|| layers).clone())
+    }
+
+    /// The same image, whose operations `cancel` ends, and no other: see [`Images::cancellable`].
+    pub fn cancellable(&self, cancel: &Cancel) -> Image {
+        Image { inner: Arc::clone(&self.inner), images: self.images.cancellable(cancel) }
+    }
+
+    /// What ends its operations.
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.images.layout.cancel
+    }
+
+    /// Does `work`, an operation on this image.
+    pub(super) fn run<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        self.cancel().run(operation, &self.name(), work)
     }
 
     /// The images of its store.
     pub(super) fn images(&self) -> &Images {
-        &self.0.images
+        &self.images
     }
 
     /// Its first name, or its id.
     pub(super) fn name(&self) -> String {
-        match self.0.references.first() {
+        match self.inner.references.first() {
             Some(reference) => reference.to_string(),
             None => self.id().to_string(),
         }

@@ -21,6 +21,7 @@ use super::manifest::Descriptor;
 use super::store::Images;
 use super::tar::{Archive, read_error};
 use super::unpack::{Lowers, open_root, unpack};
+use crate::cancel::Watched;
 use crate::{Error, ErrorKind, Result};
 
 /// What a layer's directory says of it.
@@ -85,7 +86,8 @@ impl Images {
         let root = open_root(CWD, layer.join("fs")).map_err(|e| failed(e.into()))?;
         let file = File::open(self.layout.blob_path(&blob.digest)).map_err(failed)?;
         let decoder = Decoder::new(HashReader::new(file)).map_err(|e| read_error(e, &subject))?;
-        let mut archive = Archive::new(HashReader::new(decoder), &*subject);
+        let mut archive =
+            Archive::new(HashReader::new(self.layout.cancel.watch(decoder)), &*subject);
         unpack(&mut archive, root.as_fd(), lowers, &subject)?;
         let (hasher, _) = archive.finish()?;
         verify(hasher, blob, meta.diff_id, &subject)?;
@@ -126,7 +128,7 @@ fn create_private(path: &Path) -> io::Result<()> {
 
 /// Checks a layer read to its end: the archive against its diff_id, the blob against its digest.
 pub(super) fn verify(
-    archive: HashReader<Decoder<HashReader<File>>>,
+    archive: HashReader<Watched<Decoder<HashReader<File>>>>,
     blob: &Descriptor,
     diff_id: Digest,
     subject: &str,
@@ -136,7 +138,7 @@ pub(super) fn verify(
         return Err(Error::new(ErrorKind::DigestMismatch, "verify", subject)
             .cause(format!("its archive hashes to {found}, its image's config says {diff_id}")));
     }
-    let mut rest = decoder.into_inner();
+    let mut rest = decoder.into_inner().into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(|error| read_error(error, subject))?;
     let (_, (digest, size)) = rest.into_inner().finish();
     check_blob(blob, digest, size)

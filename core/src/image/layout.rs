@@ -17,11 +17,13 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::digest::{Digest, HashReader};
 use super::lock::Lock;
 use super::manifest::{Descriptor, Index, MAX_DOCUMENT, too_large};
 use super::tar::read_error;
+use crate::cancel::Cancel;
 use crate::sys::path::remove_tree;
 use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
@@ -32,7 +34,9 @@ const OCI_LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 #[derive(Debug)]
 pub(super) struct Layout {
     root: PathBuf,
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
+    /// Ends what takes long: waits for locks, copies.
+    pub(super) cancel: Cancel,
 }
 
 impl Layout {
@@ -42,7 +46,7 @@ impl Layout {
         // Absolute, for the host may change its working directory.
         let path = std::path::absolute(root).map_err(failed)?;
         let dir = File::open(&path).map_err(failed)?;
-        let layout = Layout { root: path, dir: dir.into() };
+        let layout = Layout { root: path, dir: Arc::new(dir.into()), cancel: Cancel::never() };
         for name in ["images/blobs/sha256", "layers", "locks", "staging", "partial"] {
             fs::create_dir_all(layout.root.join(name)).map_err(failed)?;
         }
@@ -55,6 +59,11 @@ impl Layout {
             layout.write("images/oci-layout", OCI_LAYOUT.as_bytes())?;
         }
         Ok(layout)
+    }
+
+    /// The same, ended by `cancel`.
+    pub(super) fn cancellable(&self, cancel: &Cancel) -> Self {
+        Layout { root: self.root.clone(), dir: Arc::clone(&self.dir), cancel: cancel.clone() }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -76,7 +85,7 @@ impl Layout {
 
     /// Keeps others from changing the index, publishing and removing.
     pub(super) fn lock_exclusive(&self) -> Result<Lock> {
-        Lock::exclusive(&self.path("images.lock"))
+        Lock::exclusive(&self.path("images.lock"), &self.cancel)
     }
 
     /// The names that the store has images under.
@@ -127,7 +136,7 @@ impl Layout {
     /// Makes a staging directory.
     pub(super) fn stage(&self) -> Result<Staging<'_>> {
         // A sweep holds it exclusively, and so does not see the directory before it is locked.
-        let _lock = Lock::shared(&self.path("images.lock"))?;
+        let _lock = Lock::shared(&self.path("images.lock"), &self.cancel)?;
         let name = format!("staging/{}", crate::id::random());
         let path = self.path(&name);
         let subject = || path.display().to_string();
@@ -224,7 +233,7 @@ impl Staging<'_> {
     pub(super) fn blob(&self, input: impl Read, subject: &str) -> Result<StagedBlob> {
         let (path, mut file) = self.create()?;
         let failed = |error| Error::os("write", path.display().to_string(), error);
-        let mut input = HashReader::new(input);
+        let mut input = HashReader::new(self.layout.cancel.watch(input));
         let mut buffer = vec![0; 128 << 10];
         loop {
             let n = match input.read(&mut buffer) {
@@ -241,7 +250,7 @@ impl Staging<'_> {
 
     /// Makes all that was staged survive a loss of power, at the price of one syncfs(2).
     pub(super) fn sync(&self) -> Result<()> {
-        rustix::fs::syncfs(&self.layout.dir)
+        rustix::fs::syncfs(&*self.layout.dir)
             .map_err(|errno| Error::os("sync", self.layout.root.display().to_string(), errno))
     }
 }

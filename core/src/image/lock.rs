@@ -3,11 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use crate::cancel::Cancel;
 use crate::{Error, Result};
+
+/// Between two attempts of who may be cancelled.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
 /// A lock, held until it is dropped. Each is an open file of its own, so that it excludes other
 /// threads, too.
@@ -18,13 +24,13 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Waits for the lock on `path`, which is created if need be.
-    pub(super) fn exclusive(path: &Path) -> Result<Self> {
-        Lock::wait(path, FlockOperation::LockExclusive)
+    pub(super) fn exclusive(path: &Path, cancel: &Cancel) -> Result<Self> {
+        Lock::wait(path, FlockOperation::LockExclusive, cancel)
     }
 
     /// Waits for a lock that others may hold, too.
-    pub(super) fn shared(path: &Path) -> Result<Self> {
-        Lock::wait(path, FlockOperation::LockShared)
+    pub(super) fn shared(path: &Path, cancel: &Cancel) -> Result<Self> {
+        Lock::wait(path, FlockOperation::LockShared, cancel)
     }
 
     /// The lock, or `None` if someone holds it.
@@ -42,22 +48,20 @@ impl Lock {
     }
 
     /// Waits until the lock on an open file, which is held or not, is one that others may hold, too.
-    pub(super) fn share(file: &File, path: &Path) -> Result<()> {
-        flock(file, FlockOperation::LockShared)
-            .map_err(|errno| Error::os("lock", path.display().to_string(), errno))
+    pub(super) fn share(file: &File, path: &Path, cancel: &Cancel) -> Result<()> {
+        flock_on(file, FlockOperation::LockShared, path, cancel)
     }
 
     /// Waits until the lock on an open file, which is held or not, excludes all others.
-    pub(super) fn exclude(file: &File, path: &Path) -> Result<()> {
-        flock(file, FlockOperation::LockExclusive)
-            .map_err(|errno| Error::os("lock", path.display().to_string(), errno))
+    pub(super) fn exclude(file: &File, path: &Path, cancel: &Cancel) -> Result<()> {
+        flock_on(file, FlockOperation::LockExclusive, path, cancel)
     }
 
-    fn wait(path: &Path, operation: FlockOperation) -> Result<Self> {
+    fn wait(path: &Path, operation: FlockOperation, cancel: &Cancel) -> Result<Self> {
         loop {
             let file = open(path)?;
-            let locked = flock(&file, operation).and_then(|()| rustix::fs::fstat(&file));
-            match locked {
+            flock_on(&file, operation, path, cancel)?;
+            match rustix::fs::fstat(&file) {
                 // Its last owner removed it while this one waited: a new one is to be locked.
                 Ok(stat) if stat.st_nlink == 0 => {}
                 Ok(_) => return Ok(Lock { _file: file }),
@@ -98,6 +102,32 @@ fn open(path: &Path) -> Result<File> {
     file.map_err(|error| Error::os("open lock file", path.display().to_string(), error))
 }
 
+/// Waits for a lock, unless `cancel` says not to.
+///
+/// flock(2) cannot be polled, and a thread in it is interrupted by a signal only, which is the host's to
+/// send. Who may be cancelled so tries again and again, at first often.
+fn flock_on(file: &File, operation: FlockOperation, path: &Path, cancel: &Cancel) -> Result<()> {
+    let failed = |errno| Error::os("lock", path.display().to_string(), errno);
+    let at_once = match operation {
+        FlockOperation::LockShared => FlockOperation::NonBlockingLockShared,
+        FlockOperation::LockExclusive => FlockOperation::NonBlockingLockExclusive,
+        other => other,
+    };
+    if !cancel.is_live() {
+        return flock(file, operation).map_err(failed);
+    }
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match flock(file, at_once) {
+            Err(Errno::WOULDBLOCK) => {}
+            result => return result.map_err(failed),
+        }
+        cancel.check("lock", &path.display().to_string())?;
+        cancel.wait(pause, || false);
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
 fn flock(file: impl AsFd, operation: FlockOperation) -> rustix::io::Result<()> {
     loop {
         match rustix::fs::flock(&file, operation) {
@@ -131,7 +161,8 @@ mod tests {
     fn this_process_is_a_holder() {
         let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
         let path = dir.path().join("lock");
-        let locks = (Lock::shared(&path).unwrap(), Lock::shared(&path).unwrap());
+        let shared = |cancel: &Cancel| Lock::shared(&path, cancel).unwrap();
+        let locks = (shared(&Cancel::never()), shared(&Cancel::new()));
         let holders_now = holders(&path);
         // Nobody, where the file system calls its device otherwise.
         assert!(holders_now.is_empty() || holders_now == [std::process::id()], "{holders_now:?}");

@@ -16,6 +16,7 @@ use super::digest::{Digest, Hasher};
 use super::layout::Layout;
 use super::lock::Lock;
 use super::manifest::Descriptor;
+use crate::cancel::Cancel;
 use crate::{Error, Result};
 
 /// For how long what was fetched of a blob is kept when nobody goes on with it.
@@ -37,6 +38,7 @@ pub(super) enum Blob {
 pub(super) struct Partial {
     file: File,
     path: PathBuf,
+    cancel: Cancel,
 }
 
 impl Layout {
@@ -47,8 +49,9 @@ impl Layout {
             if self.has_blob(&blob.digest) {
                 return Ok(Blob::Stored);
             }
-            let partial = Partial { file: open(&path)?, path: path.clone() };
-            Lock::share(&partial.file, &path)?;
+            let (file, cancel) = (open(&path)?, self.cancel.clone());
+            let partial = Partial { file, path: path.clone(), cancel };
+            Lock::share(&partial.file, &path, &self.cancel)?;
             if !partial.is_current()? {
                 continue;
             }
@@ -56,7 +59,7 @@ impl Layout {
                 return Ok(Blob::Fetched(partial));
             }
             // Not atomic: another may have been quicker, and be done by now.
-            Lock::exclude(&partial.file, &path)?;
+            Lock::exclude(&partial.file, &path, &self.cancel)?;
             if !partial.is_current()? || partial.is_whole(blob)? {
                 continue;
             }
@@ -127,7 +130,7 @@ impl Partial {
 
     /// Says that it is whole and checked: whoever waits may use it.
     pub(super) fn share(&self) -> Result<()> {
-        Lock::share(&self.file, &self.path)
+        Lock::share(&self.file, &self.path, &self.cancel)
     }
 
     fn read_hash(&mut self, most: u64) -> io::Result<(Hasher, u64)> {
@@ -135,7 +138,7 @@ impl Partial {
         let mut have = 0;
         let mut buffer = vec![0; 128 << 10];
         self.file.rewind()?;
-        let mut rest = (&self.file).take(most);
+        let mut rest = self.cancel.watch((&self.file).take(most));
         loop {
             match rest.read(&mut buffer) {
                 Ok(0) => break,
@@ -172,6 +175,7 @@ impl Partial {
         let mut buffer = vec![0; 128 << 10];
         let mut at = 0;
         while at < blob.size {
+            self.cancel.check_io().map_err(failed)?;
             // At an offset: the file's own position is not moved by who only looks.
             match std::os::unix::fs::FileExt::read_at(&self.file, &mut buffer, at) {
                 Ok(0) => return Ok(false),

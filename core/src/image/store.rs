@@ -11,6 +11,7 @@ use super::layout::Layout;
 use super::manifest::{Descriptor, Index, Manifest, REF_NAME, resolve};
 use super::platform::Platform;
 use super::reference::Reference;
+use crate::cancel::Cancel;
 use crate::sys::sigpipe;
 use crate::{Error, ErrorKind, Result};
 
@@ -88,6 +89,37 @@ impl Images {
         }
         images.layout.sweep_partials()?;
         Ok(images)
+    }
+
+    /// The same store, whose operations `cancel` ends: they fail with
+    /// [`Cancelled`](ErrorKind::Cancelled) soon after [`Cancel::cancel`], be they waiting for a
+    /// registry, for a lock, for another process that fetches the same, or for a slow pipe.
+    ///
+    /// So do operations on the images that are found through it, their
+    /// [`layers`](Image::layers) with which a container begins among them; see
+    /// [`Image::cancellable`].
+    ///
+    /// Nothing is half visible then, as after any other failure; a pull leaves what it has fetched for
+    /// the next, and an image that is pulled and not yet unpacked is in the store. A lock that others
+    /// hold is asked for up to a thousand times a second, which costs a little; without a `cancel` it
+    /// is waited for.
+    ///
+    /// ```no_run
+    /// use skep::Cancel;
+    /// use skep::image::registry::PullOptions;
+    ///
+    /// let engine = skep::Engine::open_default()?;
+    /// let cancel = Cancel::new();
+    /// let stop = cancel.clone();
+    /// // In the thread, or the handler, that knows when it is enough: stop.cancel();
+    /// # drop(stop);
+    /// let image = engine.images().cancellable(&cancel).pull("debian:12", &PullOptions::new())?;
+    /// # drop(image);
+    /// # Ok::<(), skep::Error>(())
+    /// ```
+    pub fn cancellable(&self, cancel: &Cancel) -> Images {
+        let layout = Arc::new(self.layout.cancellable(cancel));
+        Images { layout, manifests: Arc::clone(&self.manifests) }
     }
 
     /// Finds an image by a reference or by its id: `sha256:<hex>`, the hexadecimal digits, or at

@@ -1,11 +1,11 @@
 //! The members of an image archive, staged in one pass.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::Source;
+use crate::cancel::Cancel;
 use crate::image::compression::Decoder;
 use crate::image::layout::{StagedBlob, Staging};
 use crate::image::tar::{Archive, Kind, read_error};
@@ -31,11 +31,11 @@ pub(super) struct Members {
 
 impl Members {
     /// Stages the archive at `path`, which may be compressed.
-    pub(super) fn read(path: &Path, staging: &Staging<'_>) -> Result<Self> {
+    pub(super) fn read(path: &Path, staging: &Staging<'_>, cancel: &Cancel) -> Result<Self> {
         let subject = path.display().to_string();
-        let file = File::open(path).map_err(|e| Error::os("load image from", &*subject, e))?;
+        let file = cancel.open(path).map_err(|e| Error::os("load image from", &*subject, e))?;
         let decoder = Decoder::new(file).map_err(|e| read_error(e, &subject))?;
-        let mut archive = Archive::new(decoder, &*subject);
+        let mut archive = Archive::new(cancel.watch(decoder), &*subject);
         let mut members = HashMap::new();
         while let Some(entry) = archive.next()? {
             let Some(name) = clean("", &entry.name) else {

@@ -30,18 +30,24 @@ impl Images {
     /// before then.
     pub fn import(&self, tar: impl AsRef<Path>, reference: Option<&str>) -> Result<Image> {
         let references = reference.map(taggable).transpose()?;
-        sigpipe::without_file_size_signal(|| self.import_as(tar.as_ref(), references))
+        let import = || self.import_as(tar.as_ref(), references);
+        let subject = tar.as_ref().display().to_string();
+        let import = || sigpipe::without_file_size_signal(import);
+        self.layout
+            .cancel
+            .run("import", &subject, import)
             .map_err(|error| error.fix_data("make the archive again"))
     }
 
     fn import_as(&self, path: &Path, references: Option<Reference>) -> Result<Image> {
         let subject = path.display().to_string();
         let staging = self.layout.stage()?;
-        let file = File::open(path).map_err(|e| Error::os("import", &*subject, e))?;
+        let file = self.layout.cancel.open(path).map_err(|e| Error::os("import", &*subject, e))?;
         let layer = staging.blob(file, &subject)?;
         let read = |error| Error::os("import", &*subject, error);
         let compression = Compression::of_file(&layer.path).map_err(read)?;
-        let diff_id = check(File::open(&layer.path).map_err(read)?, &subject)?;
+        let file = self.layout.cancel.watch(File::open(&layer.path).map_err(read)?);
+        let diff_id = check(file, &subject)?;
         let config = staging.blob(&*config(diff_id)?, "config")?;
         let manifest = Manifest::new(
             Descriptor::new(OCI_CONFIG, config.digest, config.size),
@@ -54,7 +60,7 @@ impl Images {
 }
 
 /// Reads an archive to its end and returns its diff_id.
-fn check(file: File, subject: &str) -> Result<Digest> {
+fn check(file: impl io::Read, subject: &str) -> Result<Digest> {
     let decoder = Decoder::new(file).map_err(|e| read_error(e, subject))?;
     let mut archive = Archive::new(HashReader::new(decoder), subject);
     let invalid = |cause| Error::new(ErrorKind::InvalidData, "import", subject).cause(cause);

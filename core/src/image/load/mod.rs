@@ -101,8 +101,9 @@ impl Images {
         path: &Path,
         accept: impl FnOnce(&[Candidate]) -> Result<()>,
     ) -> Result<Vec<Image>> {
-        let loaded = sigpipe::without_file_size_signal(|| self.stage_and_publish(path, accept));
-        loaded.map_err(|error| {
+        let load = || sigpipe::without_file_size_signal(|| self.stage_and_publish(path, accept));
+        let subject = path.display().to_string();
+        self.layout.cancel.run("load image from", &subject, load).map_err(|error| {
             error.fix_data("save it again, with docker save, podman save or skopeo copy")
         })
     }
@@ -119,7 +120,7 @@ impl Images {
         let candidates = if metadata.is_dir() {
             oci::candidates(&mut oci::Directory::open(path, &staging)?, &staging)?
         } else {
-            let mut source = archive::Members::read(path, &staging)?;
+            let mut source = archive::Members::read(path, &staging, &self.layout.cancel)?;
             match source.member("index.json")? {
                 // docker save writes both since version 25; the layout has the original digests.
                 Some(_) => oci::candidates(&mut source, &staging)?,

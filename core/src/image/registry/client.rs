@@ -1,11 +1,13 @@
 //! Requests to one repository of one registry: let in, redirected and tried again.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use ureq::http::Method;
 use ureq::http::header::WWW_AUTHENTICATE;
 
 use super::challenge::{self, Challenge};
+use super::credentials::Credentials;
 use super::failure::{Failure, Outcome};
 use super::parallel::Stop;
 use super::retry::Retry;
@@ -14,9 +16,13 @@ use super::token;
 use super::transport::{Request, Response};
 use super::url::Url;
 use crate::ErrorKind;
+use crate::cancel::Cancel;
 
 /// As many redirects as browsers follow.
 const MAX_REDIRECTS: u32 = 10;
+
+/// How often who may be cancelled looks whether another thread has got a token.
+const HELD: Duration = Duration::from_millis(5);
 
 /// Where docker.io's registry is.
 pub(super) const DOCKER_HOST: &str = "registry-1.docker.io";
@@ -24,6 +30,8 @@ pub(super) const DOCKER_HOST: &str = "registry-1.docker.io";
 /// A repository as it is reached through one host.
 pub(super) struct Client {
     shared: Arc<Shared>,
+    /// Ends its requests.
+    cancel: Cancel,
     /// The registry or mirror, as references and settings call it.
     registry: String,
     /// Ends in `/v2/`.
@@ -53,7 +61,8 @@ impl Client {
             Some((registry, prefix)) => (registry, format!("{prefix}/{repository}")),
             None => (registry, repository.to_owned()),
         };
-        let plain = registries.0.settings.access(registry).is_some_and(|access| access.plain_http);
+        let plain =
+            registries.shared.settings.access(registry).is_some_and(|access| access.plain_http);
         let host = if registry == "docker.io" { DOCKER_HOST } else { registry };
         let actions = match action {
             Action::Pull => "pull",
@@ -64,7 +73,8 @@ impl Client {
             false => vec![format!("repository:{repository}:{actions}")],
         };
         Client {
-            shared: Arc::clone(&registries.0),
+            shared: Arc::clone(&registries.shared),
+            cancel: registries.cancel.clone(),
             registry: registry.to_owned(),
             base: Url::new(!plain, host, "/v2/".to_owned()),
             repository,
@@ -74,7 +84,7 @@ impl Client {
 
     /// The clients to pull from: the registry's mirrors, and the registry itself last.
     pub(super) fn to_pull(registries: &Registries, registry: &str, repository: &str) -> Vec<Self> {
-        let access = registries.0.settings.access(registry);
+        let access = registries.shared.settings.access(registry);
         let mirrors = access.map_or(&[][..], |access| &access.mirrors);
         let all = mirrors.iter().map(String::as_str).chain([registry]);
         all.map(|host| Client::new(registries, host, repository, Action::Pull)).collect()
@@ -108,11 +118,11 @@ impl Client {
 
     /// Sends a request until it is granted or refused for good; an answer is one that says yes.
     pub(super) fn send(&self, request: &Request<'_>) -> Outcome<Response> {
-        let mut retry = self.retry();
+        let (mut retry, stop) = (self.retry(), Stop::new(&self.cancel));
         loop {
             match self.send_once(request) {
                 Ok(response) => return Ok(response),
-                Err(failure) => retry.wait(failure, &Stop::default())?,
+                Err(failure) => retry.wait(failure, &stop)?,
             }
         }
     }
@@ -120,7 +130,7 @@ impl Client {
     /// As [`send`](Self::send), once, but for the right to be let in.
     pub(super) fn send_once(&self, request: &Request<'_>) -> Outcome<Response> {
         let slot = self.slot(&request.url);
-        let known = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.hold(&slot)?.clone();
         let mut response = self.follow(request, known.as_deref())?;
         // Who a request was redirected to is nobody to hand credentials to (CVE-2020-15157).
         if response.status == 401 && response.url.same_origin(&self.base) {
@@ -128,7 +138,7 @@ impl Client {
             response = self.follow(request, Some(&authorization))?;
             if response.status == 401 {
                 // Not to be shown again.
-                slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                self.hold(&slot)?.take();
             }
         }
         match response.status {
@@ -157,17 +167,18 @@ impl Client {
             .filter_map(|value| value.to_str().ok())
             .flat_map(challenge::parse)
             .collect();
-        let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.hold(slot)?;
         if let Some(newer) = held.as_ref().filter(|held| known.as_ref() != Some(held)) {
             // Another thread got one meanwhile.
             return Ok(newer.clone());
         }
-        let credentials = self.shared.settings.credentials(&self.registry, &self.repository)?;
+        let credentials = self.credentials()?;
         let asked = token::Question {
             challenges: &challenges,
             credentials: credentials.as_ref(),
             scope: &self.scope,
             base: &self.base,
+            cancel: &self.cancel,
         };
         match token::answer(&self.shared, &asked)? {
             Some(authorization) if known.as_ref() != Some(&authorization) => {
@@ -186,13 +197,36 @@ impl Client {
         }
     }
 
+    fn credentials(&self) -> Outcome<Option<Credentials>> {
+        let (registry, repository) = (&self.registry, &self.repository);
+        self.shared.settings.credentials(registry, repository, &self.cancel)
+    }
+
+    /// Waits for what lets requests in, which another thread may be fetching.
+    fn hold<'a>(&self, slot: &'a Slot) -> Outcome<MutexGuard<'a, Option<String>>> {
+        loop {
+            match slot.try_lock() {
+                Ok(held) => return Ok(held),
+                Err(TryLockError::Poisoned(held)) => return Ok(held.into_inner()),
+                Err(TryLockError::WouldBlock) if !self.cancel.is_live() => {
+                    return Ok(slot.lock().unwrap_or_else(PoisonError::into_inner));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    if self.cancel.wait(HELD, || false) {
+                        return Err(Failure::cancelled());
+                    }
+                }
+            }
+        }
+    }
+
     /// Sends a request and follows redirects. `authorization` is shown to the host that it is for,
     /// and to nobody once another was asked.
     fn follow(&self, request: &Request<'_>, authorization: Option<&str>) -> Outcome<Response> {
         let mut authorization = authorization.filter(|_| request.url.same_origin(&self.base));
         let mut request = request.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.shared.exchange(&request, authorization)?;
+            let response = self.shared.exchange(&request, authorization, &self.cancel)?;
             let same_method = matches!(response.status, 307 | 308);
             let reading = request.method == Method::GET || request.method == Method::HEAD;
             if !(same_method || reading && matches!(response.status, 301..=303)) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::cancel::Cancelled;
 use crate::{Error, ErrorKind};
 
 /// See the module.
@@ -34,6 +35,11 @@ impl Failure {
             after: None,
             source: None,
         }
+    }
+
+    /// The caller does not want it any more.
+    pub(super) fn cancelled() -> Self {
+        Failure::new(ErrorKind::Cancelled, Cancelled.to_string())
     }
 
     pub(super) fn fix(mut self, fix: &'static str) -> Self {
@@ -91,6 +97,9 @@ impl Failure {
             Ok(error) => return Failure::transport(host, error),
             Err(error) => error,
         };
+        if error.get_ref().is_some_and(|inner| inner.is::<Cancelled>()) {
+            return Failure::cancelled();
+        }
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Failure::tls(host, tls);
         }

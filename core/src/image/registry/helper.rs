@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::PollFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use serde::Deserialize;
 use super::credentials::Credentials;
 use super::failure::{Failure, Outcome};
 use crate::ErrorKind;
+use crate::cancel::Cancel;
 use crate::sys::{birth, sigpipe};
 
 /// Far more than a name and a token.
@@ -50,6 +51,7 @@ pub(super) fn ask(
     server: &str,
     path: Option<OsString>,
     timeout: Duration,
+    cancel: &Cancel,
 ) -> Outcome<Option<Credentials>> {
     let program = format!("docker-credential-{name}");
     let failed =
@@ -60,10 +62,12 @@ pub(super) fn ask(
     let file = find(&program, path).ok_or_else(|| {
         failed(ErrorKind::NotFound, "it is not in the PATH").fix("install it, or give credentials")
     })?;
-    let answer = talk(file, &program, server, timeout).map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut => failed(ErrorKind::TimedOut, "it does not answer in time"),
-        _ => failed(ErrorKind::Io, &error.to_string()),
-    })?;
+    let answer =
+        talk(file, &program, server, timeout, cancel).map_err(|error| match error.kind() {
+            _ if cancel.is_cancelled() => Failure::cancelled(),
+            io::ErrorKind::TimedOut => failed(ErrorKind::TimedOut, "it does not answer in time"),
+            _ => failed(ErrorKind::Io, &error.to_string()),
+        })?;
     if String::from_utf8_lossy(&answer).trim() == NOTHING {
         return Ok(None);
     }
@@ -87,7 +91,13 @@ fn find(program: &str, path: Option<OsString>) -> Option<PathBuf> {
     })
 }
 
-fn talk(file: PathBuf, program: &str, server: &str, timeout: Duration) -> io::Result<Vec<u8>> {
+fn talk(
+    file: PathBuf,
+    program: &str,
+    server: &str,
+    timeout: Duration,
+    cancel: &Cancel,
+) -> io::Result<Vec<u8>> {
     let (their_input, question) = pipe_with(PipeFlags::CLOEXEC)?;
     let (answer, their_output) = pipe_with(PipeFlags::CLOEXEC)?;
     let nowhere = std::fs::File::options().read(true).write(true).open("/dev/null")?;
@@ -109,24 +119,20 @@ fn talk(file: PathBuf, program: &str, server: &str, timeout: Duration) -> io::Re
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
-    read(&answer, timeout)
+    read(&answer, timeout, cancel)
 }
 
 /// Reads to the end, within `timeout` in all.
-fn read(answer: &OwnedFd, timeout: Duration) -> io::Result<Vec<u8>> {
+fn read(answer: &OwnedFd, timeout: Duration, cancel: &Cancel) -> io::Result<Vec<u8>> {
     let until = Instant::now() + timeout;
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 4096];
     let mut file = std::fs::File::from(answer.try_clone()?);
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        let mut ready = [PollFd::new(answer, PollFlags::IN)];
-        match rustix::event::poll(&mut ready, Some(&left)) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Err(rustix::io::Errno::INTR) => continue,
-            polled => polled?,
-        };
+        if !cancel.poll(answer, PollFlags::IN, Some(left))? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         match file.read(&mut buffer)? {
             0 => return Ok(bytes),
             n => bytes.extend_from_slice(&buffer[..n]),

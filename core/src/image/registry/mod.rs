@@ -22,6 +22,7 @@ mod pull;
 mod push;
 mod retry;
 mod settings;
+mod tcp;
 mod token;
 mod transport;
 mod upload;
@@ -29,5 +30,5 @@ mod url;
 
 pub use credentials::Credentials;
 pub use options::{Progress, PullOptions};
-pub use push::PushOptions;
+pub use push::{PushOptions, PushProgress, Pushed};
 pub use settings::{Access, Registries};

@@ -102,11 +102,7 @@ impl PullOptions {
     /// Calls `report` at each step of each layer: when it begins, every 256 KiB, when it is here,
     /// and when it is unpacked. Several threads call it, one at a time, and wait until it returns.
     pub fn progress(mut self, report: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
-        let one_at_a_time = Mutex::new(());
-        self.progress = Some(Arc::new(move |progress| {
-            let _held = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-            report(progress);
-        }));
+        self.progress = Some(one_at_a_time(report));
         self
     }
 
@@ -115,4 +111,15 @@ impl PullOptions {
             report(&Progress { layer: layer.digest, total: layer.size, fetched, unpacked });
         }
     }
+}
+
+/// `report`, which no two threads call at once.
+pub(super) fn one_at_a_time<P>(
+    report: impl Fn(&P) + Send + Sync + 'static,
+) -> Arc<dyn Fn(&P) + Send + Sync> {
+    let one = Mutex::new(());
+    Arc::new(move |progress| {
+        let _held = one.lock().unwrap_or_else(PoisonError::into_inner);
+        report(progress);
+    })
 }

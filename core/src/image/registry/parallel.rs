@@ -1,36 +1,44 @@
 //! Some work in a few threads, all of which end before the call does.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
 
-use crate::{Error, Result};
+use crate::cancel::Cancel;
+use crate::{Error, ErrorKind, Result};
 
-/// Says that work is of no use any more, to those at it and to those who wait.
-#[derive(Debug, Default)]
+/// Says that work is of no use any more, to those at it and to those who wait: because of another's
+/// failure, or because the caller cancelled it.
+#[derive(Debug)]
 pub(super) struct Stop {
-    set: Mutex<bool>,
-    changed: Condvar,
+    failed: AtomicBool,
+    cancel: Cancel,
 }
 
 impl Stop {
+    pub(super) fn new(cancel: &Cancel) -> Self {
+        Stop { failed: AtomicBool::new(false), cancel: cancel.clone() }
+    }
+
     pub(super) fn is_set(&self) -> bool {
-        // Nothing can panic while it is held, here and below.
-        *self.set.lock().unwrap_or_else(PoisonError::into_inner)
+        self.has_failed() || self.cancel.is_cancelled()
+    }
+
+    /// Whether it is so without a cancel.
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     fn set(&self) {
-        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
+        self.failed.store(true, Ordering::Release);
+        self.cancel.wake_all();
     }
 
     /// Waits for so long, or until it is set; whether it is.
     pub(super) fn wait(&self, pause: Duration) -> bool {
-        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(set, pause, |set| !*set);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        self.cancel.wait(pause, || self.has_failed())
     }
 }
 
@@ -45,13 +53,14 @@ pub(super) fn each<T, R>(
     items: &[T],
     bound: usize,
     operation: &'static str,
+    cancel: &Cancel,
     work: impl Fn(&T, &Stop) -> Result<R> + Sync,
 ) -> Result<Vec<R>>
 where
     T: Sync,
     R: Send,
 {
-    let (next, stop) = (AtomicUsize::new(0), Stop::default());
+    let (next, stop) = (AtomicUsize::new(0), Stop::new(cancel));
     let results: Mutex<Vec<(usize, Result<R>)>> = Mutex::new(Vec::new());
     let run = || {
         while !stop.is_set() {
@@ -96,6 +105,10 @@ where
         results.swap(0, at);
         return results.swap_remove(0).1.map(|_| Vec::new());
     }
+    if results.len() < items.len() {
+        // Before some were begun, and so nothing failed of them.
+        return Err(Error::new(ErrorKind::Cancelled, operation, "what is left"));
+    }
     results.sort_by_key(|(i, _)| *i);
     results.into_iter().map(|(_, result)| result).collect()
 }
@@ -118,23 +131,26 @@ fn without_signals<T>(start: impl FnOnce() -> T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
 
     #[test]
     fn all_is_done_in_order_of_the_items() {
         let items: Vec<u32> = (0..50).collect();
         for bound in [0, 1, 3, 100] {
-            let doubled = each(&items, bound, "test", |item, _| Ok(item * 2)).unwrap();
+            let doubled =
+                each(&items, bound, "test", &Cancel::never(), |item, _| Ok(item * 2)).unwrap();
             assert_eq!(doubled, items.iter().map(|item| item * 2).collect::<Vec<_>>());
         }
-        assert_eq!(each(&[] as &[u32], 4, "test", |item, _| Ok(*item)).unwrap(), [0; 0]);
+        assert_eq!(
+            each(&[] as &[u32], 4, "test", &Cancel::never(), |item, _| Ok(*item)).unwrap(),
+            [0; 0]
+        );
     }
 
     #[test]
     fn after_an_error_nothing_is_begun() {
         let items: Vec<u32> = (0..50).collect();
         let begun = AtomicUsize::new(0);
-        let error = each(&items, 1, "test", |item, _| {
+        let error = each(&items, 1, "test", &Cancel::never(), |item, _| {
             begun.fetch_add(1, Ordering::Relaxed);
             match item {
                 3 => Err(Error::new(ErrorKind::NotFound, "test", "3")),
@@ -147,7 +163,7 @@ mod tests {
 
     #[test]
     fn who_waits_is_woken_by_an_error() {
-        let error = each(&[1, 2], 2, "test", |item, stop| match item {
+        let error = each(&[1, 2], 2, "test", &Cancel::never(), |item, stop| match item {
             1 => {
                 assert!(stop.wait(Duration::from_secs(1000)));
                 Ok(())
@@ -160,7 +176,9 @@ mod tests {
     #[test]
     fn a_panic_of_the_work_is_the_callers() {
         let work = || {
-            each(&[1, 2, 3], 2, "test", |item, _| if *item == 2 { panic!("mine") } else { Ok(()) })
+            each(&[1, 2, 3], 2, "test", &Cancel::never(), |item, _| {
+                if *item == 2 { panic!("mine") } else { Ok(()) }
+            })
         };
         let panic = std::panic::catch_unwind(work).unwrap_err();
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"mine"));
@@ -169,7 +187,9 @@ mod tests {
     #[test]
     fn threads_meet_no_signal_and_the_caller_keeps_its_mask() {
         let before = SigSet::thread_get_mask().unwrap();
-        let masks = each(&[0; 4], 4, "test", |_, _| Ok(SigSet::thread_get_mask().unwrap()));
+        let masks = each(&[0; 4], 4, "test", &Cancel::never(), |_, _| {
+            Ok(SigSet::thread_get_mask().unwrap())
+        });
         for mask in masks.unwrap() {
             assert!(mask.contains(nix::sys::signal::Signal::SIGUSR1));
         }

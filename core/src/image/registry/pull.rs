@@ -49,13 +49,18 @@ impl Images {
     /// `PermissionDenied` if it lets nobody in with these credentials; `Unsupported` if there is no
     /// image for the platform; `DigestMismatch` or `InvalidData` if what comes is not what was
     /// announced; `TimedOut` if the registry is silent, `ResourceExhausted` if it wants to be left
-    /// alone or the disk is full, `Io` if it is not reached or fails. As
+    /// alone or the disk is full, `Io` if it is not reached or fails; `Cancelled`. As
     /// [`Image::layers`] where an image that is stored cannot be unpacked.
     ///
     /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull>
     pub fn pull(&self, reference: &str, options: &PullOptions) -> Result<Image> {
         let parsed = Reference::parse(reference)?;
-        let clients = Client::to_pull(&options.registries, parsed.domain(), parsed.path());
+        self.layout.cancel.run(OPERATION, reference, || self.pull_as(reference, parsed, options))
+    }
+
+    fn pull_as(&self, reference: &str, parsed: Reference, options: &PullOptions) -> Result<Image> {
+        let registries = options.registries.of_store(&self.layout.cancel);
+        let clients = Client::to_pull(&registries, parsed.domain(), parsed.path());
         let pull = Pull { images: self, subject: reference, reference: parsed, clients, options };
         let image = pull
             .run()
@@ -161,7 +166,8 @@ impl Pull<'_> {
     /// `None` if a blob was in the store, and then it was not.
     fn fetch(&self, found: &Found<'_>) -> Result<Option<Image>> {
         let staging = self.images.layout.stage()?;
-        let stop = Stop::default();
+        let cancel = &self.images.layout.cancel;
+        let stop = Stop::new(cancel);
         if found.manifest.config.size > MAX_DOCUMENT {
             return Err(self.about(too_large(&found.manifest.config.digest.to_string())));
         }
@@ -171,7 +177,8 @@ impl Pull<'_> {
         let Some(bytes) = self.read(&config)? else { return Ok(None) };
         self.check_config(found, &bytes)?;
         let layers = &found.manifest.layers;
-        let mut here = parallel::each(layers, self.options.parallel, OPERATION, |layer, stop| {
+        let bound = self.options.parallel;
+        let mut here = parallel::each(layers, bound, OPERATION, cancel, |layer, stop| {
             let reported = std::cell::Cell::new(None);
             self.fetch_blob(found, layer, stop, &|have| {
                 let enough = |last| have >= last + STEP || have == layer.size && have != last;

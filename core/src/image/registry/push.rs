@@ -1,10 +1,14 @@
 //! Pushes an image of the store to a registry.
 
+use std::cell::Cell;
+use std::fmt;
 use std::fs::File;
+use std::sync::Arc;
 
 use super::api::target;
 use super::client::{Action, Client};
 use super::failure::Failure;
+use super::options::one_at_a_time;
 use super::parallel;
 use super::settings::Registries;
 use super::upload::Upload;
@@ -14,19 +18,73 @@ use crate::{Error, Result};
 
 const OPERATION: &str = "push";
 
+/// Bytes of a blob between two reports.
+const STEP: u64 = 256 << 10;
+
+/// How far one blob of a push is: a layer, or the config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PushProgress {
+    /// The blob's digest.
+    pub blob: Digest,
+    /// The blob's bytes.
+    pub total: u64,
+    /// Those of them that were sent: in this attempt, for after a break it begins again.
+    pub sent: u64,
+    /// How the registry came to have it; `None` while it has not all of it.
+    pub done: Option<Pushed>,
+}
+
+/// How a registry came to have a blob; see [`PushProgress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pushed {
+    /// It was sent.
+    Sent,
+    /// The repository had it.
+    Existed,
+    /// Another repository of the registry had it.
+    Mounted,
+}
+
+type Callback = Arc<dyn Fn(&PushProgress) + Send + Sync>;
+
 /// How [`Images::push`] pushes.
-#[derive(Debug, Clone)]
+///
+/// ```
+/// use skep::image::registry::PushOptions;
+///
+/// let options = PushOptions::new()
+///     .chunk(16 << 20)
+///     .progress(|progress| eprintln!("{} {}/{}", progress.blob, progress.sent, progress.total));
+/// # let _ = options;
+/// ```
+#[derive(Clone)]
 pub struct PushOptions {
     registries: Registries,
     parallel: usize,
     chunk: Option<u64>,
     mount_from: Vec<String>,
+    progress: Option<Callback>,
 }
 
 impl Default for PushOptions {
     fn default() -> Self {
         let registries = Registries::new();
-        PushOptions { registries, parallel: 4, chunk: None, mount_from: Vec::new() }
+        PushOptions { registries, parallel: 4, chunk: None, mount_from: Vec::new(), progress: None }
+    }
+}
+
+impl fmt::Debug for PushOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PushOptions { registries, parallel, chunk, mount_from, progress } = self;
+        f.debug_struct("PushOptions")
+            .field("registries", registries)
+            .field("parallel", parallel)
+            .field("chunk", chunk)
+            .field("mount_from", mount_from)
+            .field("progress", &progress.is_some())
+            .finish()
     }
 }
 
@@ -61,6 +119,28 @@ impl PushOptions {
         self.mount_from.push(repository.into());
         self
     }
+
+    /// Calls `report` at each step of each blob: when it begins, every 256 KiB that are sent, and when
+    /// the registry has it. The manifest comes last and is not among them. Several threads call it, one
+    /// at a time, and wait until it returns.
+    pub fn progress(mut self, report: impl Fn(&PushProgress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(one_at_a_time(report));
+        self
+    }
+
+    /// Reports of `blob`, not each of them.
+    fn reporter(&self, blob: &Descriptor) -> impl Fn(u64, Option<Pushed>) {
+        let last = Cell::new(None);
+        move |sent, done| {
+            let enough = |last| sent < last || sent >= last + STEP;
+            if let Some(report) = &self.progress
+                && (done.is_some() || last.get().is_none_or(enough))
+            {
+                last.set(Some(sent));
+                report(&PushProgress { blob: blob.digest, total: blob.size, sent, done });
+            }
+        }
+    }
 }
 
 impl Images {
@@ -81,34 +161,55 @@ impl Images {
     /// # Errors
     /// `InvalidInput` for a bad reference or one with another digest; `NotFound` if the image was
     /// removed, or the registry does not know the name; `PermissionDenied` if it does not let one
-    /// push there; `TimedOut`, `ResourceExhausted` and `Io` as for [`pull`](Self::pull).
+    /// push there; `TimedOut`, `ResourceExhausted`, `Io` and `Cancelled` as for
+    /// [`pull`](Self::pull).
     ///
     /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push>
     pub fn push(&self, image: &Image, reference: &str, options: &PushOptions) -> Result<Digest> {
         let parsed = Reference::parse(reference)?;
         if parsed.digest().is_some_and(|digest| digest != image.digest()) {
             return Err(Error::invalid_input(OPERATION, reference)
-                .cause(format!("the image's digest is {}", image.digest())));
+                .cause(format!("the image's digest is {}", image.digest()))
+                .fix("name it by a tag"));
         }
-        let _kept = image.lease()?;
+        self.layout.cancel.run(OPERATION, reference, || {
+            let _kept = image.lease()?;
+            self.push_as(image, reference, &parsed, options)
+        })
+    }
+
+    fn push_as(
+        &self,
+        image: &Image,
+        reference: &str,
+        parsed: &Reference,
+        options: &PushOptions,
+    ) -> Result<Digest> {
+        let cancel = &self.layout.cancel;
         let failed = |failure: Failure| failure.error(OPERATION, reference);
-        let mount_from = mounts(image, &parsed, &options.mount_from);
+        let mount_from = mounts(image, parsed, &options.mount_from);
         let (domain, path) = (parsed.domain(), parsed.path());
-        let client = Client::new(&options.registries, domain, path, Action::Push);
+        let client = Client::new(&options.registries.of_store(cancel), domain, path, Action::Push);
         let client = mount_from.iter().fold(client, |client, from| client.also_pull(from));
         let manifest = image.manifest();
         let blobs = distinct(manifest.layers.iter().chain([&manifest.config]));
-        parallel::each(&blobs, options.parallel, OPERATION, |blob, stop| {
+        parallel::each(&blobs, options.parallel, OPERATION, cancel, |blob, stop| {
             let path = self.layout.blob_path(&blob.digest);
             let file = File::open(&path)
                 .map_err(|error| Error::os("open", path.display().to_string(), error))?;
-            let upload = Upload { blob, file, mount_from: &mount_from, chunk: options.chunk, stop };
-            upload.run(&client).map_err(failed)
+            let report = options.reporter(blob);
+            let (mount_from, chunk) = (&*mount_from, options.chunk);
+            let upload =
+                Upload { blob, file, mount_from, chunk, stop, report: &|sent| report(sent, None) };
+            let pushed = upload.run(&client).map_err(failed)?;
+            let sent = if pushed == Pushed::Sent { blob.size } else { 0 };
+            report(sent, Some(pushed));
+            Ok(())
         })?;
         let descriptor = Descriptor::new("", *image.digest(), self.manifest_size(image)?);
         let bytes = self.layout.document(&descriptor)?;
         let media_type = manifest.media_type.as_deref().unwrap_or(OCI_MANIFEST);
-        client.put_manifest(&target(&parsed), media_type, &bytes).map_err(failed)
+        client.put_manifest(&target(parsed), media_type, &bytes).map_err(failed)
     }
 
     fn manifest_size(&self, image: &Image) -> Result<u64> {

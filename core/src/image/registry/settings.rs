@@ -10,6 +10,7 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey};
 
 use super::credentials::{self, Credentials};
 use super::helper;
+use crate::cancel::Cancel;
 use crate::sys::fork;
 use crate::{Error, ErrorKind, Result};
 
@@ -31,7 +32,11 @@ use crate::{Error, ErrorKind, Result};
 /// # let _ = registries;
 /// ```
 #[derive(Debug, Clone)]
-pub struct Registries(pub(super) Arc<Shared>);
+pub struct Registries {
+    pub(super) shared: Arc<Shared>,
+    /// Ends what is asked of them.
+    pub(super) cancel: Cancel,
+}
 
 /// What clones of [`Registries`] share.
 #[derive(Debug)]
@@ -87,6 +92,7 @@ impl Settings {
         &self,
         registry: &str,
         repository: &str,
+        cancel: &Cancel,
     ) -> super::failure::Outcome<Option<Credentials>> {
         if let Some(given) = self.access(registry).and_then(|access| access.credentials.clone()) {
             return Ok(Some(given));
@@ -96,14 +102,14 @@ impl Settings {
         let files = self.credential_files.clone().unwrap_or_else(usual);
         let path = || std::env::var_os("PATH");
         credentials::find(&files, registry, repository, |name, server| {
-            helper::ask(name, server, path(), self.timeout)
+            helper::ask(name, server, path(), self.timeout, cancel)
         })
     }
 }
 
 impl Default for Registries {
     fn default() -> Self {
-        Registries(Arc::new(Shared::new(Settings::default())))
+        Registries::made(Settings::default(), Cancel::never())
     }
 }
 
@@ -143,11 +149,27 @@ impl Registries {
         self.change(|settings| settings.timeout = timeout)
     }
 
+    /// The same registries, on the same connections, with questions that `cancel` ends: they fail with
+    /// [`Cancelled`](ErrorKind::Cancelled). A pull or push is ended by its
+    /// [`Images`](crate::Images::cancellable)' instead, if they have one.
+    pub fn cancellable(&self, cancel: &Cancel) -> Registries {
+        Registries { shared: Arc::clone(&self.shared), cancel: cancel.clone() }
+    }
+
+    /// As the store of a pull or push wants it.
+    pub(super) fn of_store(&self, cancel: &Cancel) -> Registries {
+        if cancel.is_live() { self.cancellable(cancel) } else { self.clone() }
+    }
+
+    fn made(settings: Settings, cancel: Cancel) -> Self {
+        Registries { shared: Arc::new(Shared::new(settings)), cancel }
+    }
+
     fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.0.settings.clone();
+        let mut settings = self.shared.settings.clone();
         change(&mut settings);
         // Without what is kept: it was obtained by the former settings.
-        Registries(Arc::new(Shared::new(settings)))
+        Registries::made(settings, self.cancel)
     }
 }
 

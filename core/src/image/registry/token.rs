@@ -12,6 +12,7 @@ use super::settings::Shared;
 use super::transport::{Payload, Request};
 use super::url::{Url, encode};
 use crate::ErrorKind;
+use crate::cancel::Cancel;
 
 /// Far more than any token: they come in a header of every request.
 const MAX_ANSWER: u64 = 256 << 10;
@@ -23,6 +24,7 @@ pub(super) struct Question<'a> {
     pub(super) scope: &'a [String],
     /// The registry's address.
     pub(super) base: &'a Url,
+    pub(super) cancel: &'a Cancel,
 }
 
 /// The value of `Authorization` that answers the question; `None` if there is none.
@@ -74,7 +76,7 @@ fn fetch(shared: &Shared, question: &Question<'_>, bearer: &Challenge) -> Outcom
         }
         _ => (Request::get(query(realm, service, question.scope)), None),
     };
-    let response = shared.exchange(&request, authorization.as_deref())?;
+    let response = shared.exchange(&request, authorization.as_deref(), question.cancel)?;
     if !matches!(response.status, 200..300) {
         // Redirects, too: a token server is where the registry says it is.
         return Err(response.failure());

@@ -10,14 +10,18 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, 
 use ureq::http::{HeaderMap, Method, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{self, DefaultResolver, ResolvedSocketAddrs};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, Connector, NextTimeout, RustlsConnector,
+};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use super::client::DOCKER_HOST;
 use super::failure::{Failure, Outcome};
 use super::settings::{Access, Shared, provider};
+use super::tcp::{TcpConnector, under};
 use super::url::Url;
 use crate::ErrorKind;
+use crate::cancel::Cancel;
 
 /// Bytes of all headers of an answer.
 const MAX_HEADERS: usize = 64 << 10;
@@ -44,6 +48,8 @@ pub(super) enum Payload<'a> {
         file: &'a File,
         offset: u64,
         length: u64,
+        /// Is told the bytes of the file up to what was sent.
+        report: &'a dyn Fn(u64),
     },
 }
 
@@ -90,6 +96,8 @@ pub(super) struct Response {
     pub(super) body: Body,
     /// Who answered.
     pub(super) url: Url,
+    /// Ends the reading of the body.
+    cancel: Cancel,
 }
 
 impl Response {
@@ -125,7 +133,8 @@ impl Response {
 
     /// The body, unbounded.
     pub(super) fn reader(self) -> impl Read {
-        self.body.into_with_config().limit(u64::MAX).reader()
+        let body = self.body.into_with_config().limit(u64::MAX).reader();
+        Reader { body, cancel: self.cancel }
     }
 
     /// Reads what little there may be, so that the connection can be used again.
@@ -144,12 +153,56 @@ impl Response {
     }
 }
 
+/// A piece of a file on its way.
+struct Reported<'a, R> {
+    piece: R,
+    /// Bytes of the file up to what was read of it.
+    at: u64,
+    report: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Reported<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // What was read before is sent when more is asked for.
+        (self.report)(self.at);
+        let n = self.piece.read(buffer)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+/// A body on its way.
+struct Reader<R> {
+    body: R,
+    cancel: Cancel,
+}
+
+impl<R: Read> Read for Reader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        under(&self.cancel, || self.body.read(buffer))
+    }
+}
+
 impl Shared {
-    /// Sends `request` with `authorization` to the host it names.
+    /// Sends `request` with `authorization` to the host it names, and waits until it answers or
+    /// `cancel` says not to.
     pub(super) fn exchange(
         &self,
         request: &Request<'_>,
         authorization: Option<&str>,
+        cancel: &Cancel,
+    ) -> Outcome<Response> {
+        if cancel.is_cancelled() {
+            return Err(Failure::cancelled());
+        }
+        under(cancel, || self.send(request, authorization, cancel))
+    }
+
+    fn send(
+        &self,
+        request: &Request<'_>,
+        authorization: Option<&str>,
+        cancel: &Cancel,
     ) -> Outcome<Response> {
         let host = request.url.authority();
         if !self.host.is_current() {
@@ -180,11 +233,11 @@ impl Shared {
             Payload::Bytes { media_type, bytes } => {
                 agent.run(builder.header(CONTENT_TYPE, media_type).body(bytes).map_err(invalid)?)
             }
-            Payload::File { mut file, offset, length } => {
+            Payload::File { mut file, offset, length, report } => {
                 let opened = |e| Failure::from(crate::Error::os("read", "a blob", e));
                 // A description of its own, whose position others do not move.
                 file.seek(SeekFrom::Start(offset)).map_err(opened)?;
-                let mut piece = file.take(length);
+                let mut piece = Reported { piece: file.take(length), at: offset, report };
                 let builder = builder
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .header(CONTENT_LENGTH, length);
@@ -194,7 +247,8 @@ impl Shared {
         };
         let (parts, body) = sent.map_err(|error| Failure::transport(host, error))?.into_parts();
         let status = parts.status.as_u16();
-        Ok(Response { status, headers: parts.headers, body, url: request.url.clone() })
+        let (url, cancel) = (request.url.clone(), cancel.clone());
+        Ok(Response { status, headers: parts.headers, body, url, cancel })
     }
 
     /// With more time for the answer.
@@ -237,7 +291,12 @@ impl Shared {
                 .timeout_per_read(timeout)
                 .timeout_per_write(timeout);
             let config = if is_loopback(url) { config.proxy(None) } else { config };
-            Agent::with_parts(config.build(), DefaultConnector::default(), Resolver::default())
+            // As ureq's own, but for TCP.
+            let connector =
+                ().chain(ConnectProxyConnector::default())
+                    .chain(TcpConnector)
+                    .chain(RustlsConnector::default());
+            Agent::with_parts(config.build(), connector, Resolver::default())
         };
         agents.entry(key.to_owned()).or_insert_with(make).clone()
     }

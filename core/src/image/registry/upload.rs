@@ -8,6 +8,7 @@ use ureq::http::header::{CONTENT_RANGE, RANGE};
 use super::client::Client;
 use super::failure::{Failure, Outcome, short};
 use super::parallel::Stop;
+use super::push::Pushed;
 use super::transport::{Payload, Request, Response};
 use super::url::Url;
 use crate::ErrorKind;
@@ -33,25 +34,33 @@ pub(super) struct Upload<'a> {
     pub(super) chunk: Option<u64>,
     /// Says that the result is of no use any more.
     pub(super) stop: &'a Stop,
+    /// Is told the bytes that were sent.
+    pub(super) report: &'a dyn Fn(u64),
 }
 
 impl Upload<'_> {
-    /// Makes the repository have the blob.
-    pub(super) fn run(&self, client: &Client) -> Outcome<()> {
+    /// Makes the repository have the blob, and says how it came to.
+    pub(super) fn run(&self, client: &Client) -> Outcome<Pushed> {
+        (self.report)(0);
         if client.has_blob(&self.blob.digest)? {
-            return Ok(());
+            return Ok(Pushed::Existed);
         }
         let mut retry = client.retry();
         loop {
             // A session that broke is not gone on with: a new one is begun.
             match self.begin(client).and_then(|session| match session {
-                Some(session) => self.send(client, session),
-                None => Ok(()),
+                Some(session) => self.send(client, session).map(|()| Pushed::Sent),
+                None => Ok(Pushed::Mounted),
             }) {
-                Ok(()) => return Ok(()),
+                Ok(pushed) => return Ok(pushed),
                 Err(failure) => retry.wait(failure, self.stop)?,
             }
         }
+    }
+
+    /// `length` bytes from `offset` on.
+    fn piece(&self, offset: u64, length: u64) -> Payload<'_> {
+        Payload::File { file: &self.file, offset, length, report: self.report }
     }
 
     /// Begins an upload; `None` if the blob could be mounted, and so is there.
@@ -80,7 +89,7 @@ impl Upload<'_> {
         };
         let payload = match size - sent {
             0 => Payload::None,
-            length => Payload::File { file: &self.file, offset: sent, length },
+            length => self.piece(sent, length),
         };
         let url = session.with("digest", &self.blob.digest.to_string());
         let request = Request::new(Method::PUT, url).payload(payload);
@@ -96,7 +105,7 @@ impl Upload<'_> {
             let length = chunk.min(size - sent);
             let request = Request::new(Method::PATCH, session.clone())
                 .header(CONTENT_RANGE.as_str(), format!("{sent}-{}", sent + length - 1))
-                .payload(Payload::File { file: &self.file, offset: sent, length });
+                .payload(self.piece(sent, length));
             let answer = client.send_once(&request);
             let granted = answer.is_ok();
             let response = match answer {

@@ -75,9 +75,10 @@ impl Images {
         path: impl AsRef<Path>,
         format: ArchiveFormat,
     ) -> Result<()> {
-        sigpipe::without_file_size_signal(|| {
+        let path = path.as_ref();
+        let save = || {
             let chosen = self.chosen(names)?;
-            let beside = Beside::create(path.as_ref(), OPERATION)?;
+            let beside = Beside::create(path, OPERATION)?;
             let mut archive = Archive::new(&self.layout, &beside);
             match format {
                 ArchiveFormat::Docker => docker::write(&mut archive, &chosen)?,
@@ -85,7 +86,9 @@ impl Images {
             }
             archive.finish()?;
             beside.publish()
-        })
+        };
+        let subject = path.display().to_string();
+        self.layout.cancel.run(OPERATION, &subject, || sigpipe::without_file_size_signal(save))
     }
 
     /// The images of `names`, each once.
@@ -155,7 +158,8 @@ impl<'a> Archive<'a> {
         let failed = |error| self.beside.failed(error);
         self.tar.begin(&member(name, blob.size)).map_err(failed)?;
         // One byte more, to notice a blob that is too long.
-        let mut reader = HashReader::new(self.open(blob)?.take(blob.size.saturating_add(1)));
+        let file = self.layout.cancel.watch(self.open(blob)?);
+        let mut reader = HashReader::new(file.take(blob.size.saturating_add(1)));
         let mut left = blob.size;
         copy(&mut reader, &subject(blob), |piece| {
             let n = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
@@ -171,7 +175,7 @@ impl<'a> Archive<'a> {
         let subject = subject(blob);
         let file = HashReader::new(self.open(blob)?);
         let decoder = Decoder::new(file).map_err(|error| read_error(error, &subject))?;
-        let mut reader = HashReader::new(decoder);
+        let mut reader = HashReader::new(self.layout.cancel.watch(decoder));
         let failed = |error| self.beside.failed(error);
         let entry = member(name, 0);
         self.tar.begin_open(&entry).map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -10,8 +11,9 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::merged::{Directory, Found, identity, xattrs_of_file};
-use super::{deeper, unreadable};
+use super::{deeper, shown, unreadable};
 use crate::Result;
+use crate::cancel::Cancel;
 
 /// One path that is other in one root file system than in another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,9 +35,25 @@ pub enum ChangeKind {
     Deleted,
 }
 
+/// As `docker diff` says it: `A /srv/greeting`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.kind {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        };
+        write!(f, "{letter} {}", self.path.display())
+    }
+}
+
 /// What is other in `new` than in `old`, by path.
-pub(in crate::image) fn diff(old: &Directory, new: &Directory) -> Result<Vec<Change>> {
-    let mut diff = Diff { changes: Vec::new() };
+pub(in crate::image) fn diff(
+    old: &Directory,
+    new: &Directory,
+    cancel: &Cancel,
+) -> Result<Vec<Change>> {
+    let mut diff = Diff { changes: Vec::new(), cancel };
     if diff.is_other_directory(old, new).map_err(|errno| unreadable(b"", errno))? {
         diff.push(b"", ChangeKind::Changed);
     }
@@ -43,11 +61,12 @@ pub(in crate::image) fn diff(old: &Directory, new: &Directory) -> Result<Vec<Cha
     Ok(diff.changes)
 }
 
-struct Diff {
+struct Diff<'a> {
     changes: Vec<Change>,
+    cancel: &'a Cancel,
 }
 
-impl Diff {
+impl Diff<'_> {
     /// What is other in `new`, both of which are called `path`; without `old`, everything.
     fn directories(
         &mut self,
@@ -89,6 +108,7 @@ impl Diff {
         let name = was.or(is).map(|(_, found)| &*found.name).unwrap_or_default();
         let path = [parent, b"/", name].concat();
         let failed = |errno| unreadable(&path, errno);
+        self.cancel.check("read", &shown(&path))?;
         let Some(is) = is else {
             self.push(&path, ChangeKind::Deleted);
             return Ok(());
@@ -106,7 +126,7 @@ impl Diff {
                 }
             }
             (Some(was), _, _) => {
-                if is_other_file(was, is).map_err(failed)? {
+                if is_other_file(was, is, self.cancel).map_err(failed)? {
                     self.push(&path, ChangeKind::Changed);
                 }
             }
@@ -132,6 +152,7 @@ impl Diff {
 fn is_other_file(
     (old, was): (&Directory, &Found),
     (new, is): (&Directory, &Found),
+    cancel: &Cancel,
 ) -> rustix::io::Result<bool> {
     let (a, b) = (&was.stat, &is.stat);
     if identity(a) == identity(b) {
@@ -148,7 +169,7 @@ fn is_other_file(
             let (Some((a, _)), Some((b, _))) = (old.open_file(was)?, new.open_file(is)?) else {
                 return Ok(true);
             };
-            Ok(xattrs_of_file(&a)? != xattrs_of_file(&b)? || is_other_content(&a, &b)?)
+            Ok(xattrs_of_file(&a)? != xattrs_of_file(&b)? || is_other_content(&a, &b, cancel)?)
         }
         kind => {
             let link = kind == FileType::Symlink && old.target(was)? != new.target(is)?;
@@ -157,9 +178,12 @@ fn is_other_file(
     }
 }
 
-fn is_other_content(a: &OwnedFd, b: &OwnedFd) -> rustix::io::Result<bool> {
+fn is_other_content(a: &OwnedFd, b: &OwnedFd, cancel: &Cancel) -> rustix::io::Result<bool> {
     let (mut left, mut right) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
+        if cancel.is_cancelled() {
+            return Err(Errno::CANCELED);
+        }
         let (n, m) = (fill(a, &mut left)?, fill(b, &mut right)?);
         if left[..n] != right[..m] {
             return Ok(true);
