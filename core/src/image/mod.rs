@@ -12,6 +12,7 @@
 //! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
 //! Only [`registry`] knows a network, and nothing of an image is run.
 
+mod arrival;
 mod beside;
 mod commit;
 mod compression;
@@ -22,6 +23,7 @@ mod export;
 mod fixture;
 mod garbage;
 mod handle;
+mod inflate;
 mod layers;
 mod layout;
 mod load;

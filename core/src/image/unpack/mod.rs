@@ -63,7 +63,7 @@ impl From<Error> for Reason {
 /// `InvalidData` if the archive is malformed or hostile, `Unsupported` for an entry of an unknown
 /// type, `PermissionDenied` without the rights to set owners and make devices,
 /// `ResourceExhausted` if the disk is full.
-pub(crate) fn unpack<R: std::io::Read>(
+pub(crate) fn unpack<R: std::io::BufRead>(
     archive: &mut Archive<R>,
     root: BorrowedFd<'_>,
     lowers: &Lowers,
@@ -99,7 +99,7 @@ fn explain(reason: Reason, subject: String) -> Error {
     }
 }
 
-fn unpack_entry<R: std::io::Read>(
+fn unpack_entry<R: std::io::BufRead>(
     tree: &mut Tree<'_>,
     archive: &mut Archive<R>,
     entry: &Entry,
@@ -165,7 +165,7 @@ fn directory(tree: &mut Tree<'_>, parent: &Dir, name: &[u8], entry: &Entry) -> O
     Ok(())
 }
 
-fn file<R: std::io::Read>(
+fn file<R: std::io::BufRead>(
     tree: &mut Tree<'_>,
     archive: &mut Archive<R>,
     parent: &Dir,
