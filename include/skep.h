@@ -146,6 +146,10 @@ enum skep_code {
      * A kind of error that is newer than this interface; skep_error_name() tells its name.
      */
     SKEP_OTHER = 16,
+    /**
+     * The caller cancelled it.
+     */
+    SKEP_CANCELLED = 17,
 };
 
 /**

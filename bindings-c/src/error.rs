@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     /// What programs have been compiled with: lines are added here, and never changed.
-    const NUMBERS: [(&str, c_int); 14] = [
+    const NUMBERS: [(&str, c_int); 15] = [
         ("NotFound", 1),
         ("AlreadyExists", 2),
         ("InvalidInput", 3),
@@ -209,6 +209,7 @@ mod tests {
         ("ResourceExhausted", 12),
         ("KeeperLost", 13),
         ("Io", 14),
+        ("Cancelled", 17),
     ];
 
     #[test]

@@ -62,6 +62,11 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// What kind of artifact is behind it, where a registry says so of a referrer.
+    pub fn artifact_type(&self) -> Option<&str> {
+        self.extra.get("artifactType")?.as_str()
+    }
+
     /// A descriptor of `bytes`.
     pub(crate) fn of(media_type: &str, bytes: &[u8]) -> Self {
         Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64)

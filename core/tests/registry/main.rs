@@ -2,6 +2,7 @@
 //! that does what a test says, right or wrong. All of it on loopback.
 
 mod access;
+mod cancel;
 mod failures;
 mod image;
 mod peer;

@@ -49,6 +49,8 @@ enum End {
     Cut(usize),
     /// Nothing more after so many bytes of the body, until the client has enough of it.
     Hang(usize),
+    /// Not a byte, until the client has enough of it.
+    Silent,
     /// Headers for as long as the client reads them.
     Headers,
     /// A body for as long as the client reads it.
@@ -77,6 +79,10 @@ impl Reply {
         Reply { end: End::Hang(at), ..self }
     }
 
+    pub(crate) fn silent() -> Self {
+        Reply { end: End::Silent, ..Reply::new(200, "") }
+    }
+
     pub(crate) fn endless_headers() -> Self {
         Reply { end: End::Headers, ..Reply::new(200, "") }
     }
@@ -90,6 +96,9 @@ impl Reply {
     }
 
     fn write(&self, stream: &mut (impl Read + Write)) -> std::io::Result<()> {
+        if self.end == End::Silent {
+            return std::io::copy(stream, &mut std::io::sink()).map(drop);
+        }
         write!(stream, "HTTP/1.1 {} Scripted\r\nConnection: close\r\n", self.status)?;
         for (name, value) in &self.headers {
             write!(stream, "{name}: {value}\r\n")?;

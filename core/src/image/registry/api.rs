@@ -66,7 +66,7 @@ impl Registries {
     ///
     /// # Errors
     /// As [`ping`](Self::ping); `NotFound` if there is no such repository, `InvalidData` for a
-    /// malformed answer.
+    /// malformed answer, `Cancelled`.
     ///
     /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags>
     pub fn tags(&self, repository: &str) -> Result<Vec<String>> {
@@ -78,7 +78,9 @@ impl Registries {
     /// What refers to the image or artifact that `reference` names: signatures, attestations. Only
     /// those of `artifact_type`, if it is given.
     ///
-    /// Of a registry that does not know referrers, the index under the tag that stands for them.
+    /// Each is a manifest's descriptor, whose kind is its
+    /// [`artifact_type`](Descriptor::artifact_type); [`resolve`](Self::resolve) and a pull take its
+    /// digest. Of a registry that does not know referrers, the index under the tag that stands for them.
     ///
     /// # Errors
     /// As [`tags`](Self::tags).
@@ -198,8 +200,7 @@ impl Client {
             pages => pages?,
         }
         // A registry may leave that to its clients.
-        let kind_of = |d: &Descriptor| d.extra.get("artifactType")?.as_str().map(str::to_owned);
-        found.retain(|d| kind.is_none_or(|kind| kind_of(d).as_deref() == Some(kind)));
+        found.retain(|d| kind.is_none_or(|kind| d.artifact_type() == Some(kind)));
         Ok(found)
     }
 

@@ -170,7 +170,8 @@ mod tests {
 
     fn ask_in(directory: &tempfile::TempDir, name: &str) -> Result<Option<Credentials>, ErrorKind> {
         let path = Some(directory.path().as_os_str().to_owned());
-        ask(name, "reg:5000", path, Duration::from_secs(30)).map_err(|failure| failure.kind)
+        ask(name, "reg:5000", path, Duration::from_secs(30), &Cancel::never())
+            .map_err(|failure| failure.kind)
     }
 
     #[test]
@@ -211,7 +212,11 @@ mod tests {
     fn who_does_not_answer_is_ended() {
         let directory = helpers(&[("silent", "exec /bin/sleep 1000")]);
         let path = Some(directory.path().as_os_str().to_owned());
-        let failure = ask("silent", "x", path, Duration::ZERO).unwrap_err();
+        let failure = ask("silent", "x", path.clone(), Duration::ZERO, &Cancel::new()).unwrap_err();
         assert_eq!(failure.kind, ErrorKind::TimedOut);
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let failure = ask("silent", "x", path, Duration::from_secs(1000), &cancel).unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Cancelled);
     }
 }

@@ -10,7 +10,7 @@ use super::client::{Action, Client};
 use super::failure::Failure;
 use super::options::one_at_a_time;
 use super::parallel;
-use super::settings::Registries;
+use super::settings::{Registries, is_repository};
 use super::upload::Upload;
 use crate::image::manifest::{Descriptor, OCI_MANIFEST};
 use crate::image::{Digest, Image, Images, Reference};
@@ -114,7 +114,8 @@ impl PushOptions {
     }
 
     /// Looks for blobs in this repository of the same registry, for instance `library/debian`,
-    /// before they are sent. Those that the image has a name in are looked in anyway.
+    /// before they are sent. Those that the image has a name in are looked in anyway. What is no
+    /// repository's name makes the push fail with `InvalidInput`.
     pub fn mount_from(mut self, repository: impl Into<String>) -> Self {
         self.mount_from.push(repository.into());
         self
@@ -171,6 +172,11 @@ impl Images {
             return Err(Error::invalid_input(OPERATION, reference)
                 .cause(format!("the image's digest is {}", image.digest()))
                 .fix("name it by a tag"));
+        }
+        if let Some(wrong) = options.mount_from.iter().find(|from| !is_repository(from)) {
+            return Err(Error::invalid_input(OPERATION, reference)
+                .cause(format!("{wrong:?}, to mount from, is no repository's name"))
+                .fix("write it without the registry"));
         }
         self.layout.cancel.run(OPERATION, reference, || {
             let _kept = image.lease()?;

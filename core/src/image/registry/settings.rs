@@ -9,8 +9,10 @@ use rustls::crypto::CryptoProvider;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey};
 
 use super::credentials::{self, Credentials};
+use super::failure::{Failure, Outcome};
 use super::helper;
 use crate::cancel::Cancel;
+use crate::image::Reference;
 use crate::sys::fork;
 use crate::{Error, ErrorKind, Result};
 
@@ -63,6 +65,8 @@ pub(super) type Slot = Arc<Mutex<Option<String>>>;
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     access: BTreeMap<String, Access>,
+    /// The first name of a registry or mirror that is none.
+    wrong: Option<String>,
     /// `None` for the usual ones.
     credential_files: Option<Vec<PathBuf>>,
     pub(super) attempts: u32,
@@ -74,6 +78,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             access: BTreeMap::new(),
+            wrong: None,
             credential_files: None,
             attempts: 5,
             first_pause: Duration::from_millis(250),
@@ -87,13 +92,25 @@ impl Settings {
         self.access.get(&registry.to_ascii_lowercase())
     }
 
+    /// Fails if they were given what is no registry's name, which nothing would ever be asked by.
+    pub(super) fn check(&self) -> Outcome<()> {
+        match &self.wrong {
+            None => Ok(()),
+            Some(wrong) => {
+                let cause = format!("{wrong:?} is no registry's name");
+                Err(Failure::new(ErrorKind::InvalidInput, cause)
+                    .fix("write HOST or HOST:PORT, without http://"))
+            }
+        }
+    }
+
     /// The credentials for a repository, given or found.
     pub(super) fn credentials(
         &self,
         registry: &str,
         repository: &str,
         cancel: &Cancel,
-    ) -> super::failure::Outcome<Option<Credentials>> {
+    ) -> Outcome<Option<Credentials>> {
         if let Some(given) = self.access(registry).and_then(|access| access.credentials.clone()) {
             return Ok(Some(given));
         }
@@ -120,10 +137,17 @@ impl Registries {
     }
 
     /// Sets how one registry, or one mirror, is reached, for instance `docker.io` or
-    /// `localhost:5000`: as references write it.
+    /// `localhost:5000`: as references write it. What is no registry's name, and a mirror that is
+    /// none, makes all that is asked through these registries fail with `InvalidInput`.
     pub fn access(self, registry: impl Into<String>, access: Access) -> Self {
+        let registry = registry.into();
         self.change(|settings| {
-            drop(settings.access.insert(registry.into().to_ascii_lowercase(), access))
+            let wrong = match is_host(&registry) {
+                false => Some(&registry),
+                true => access.mirrors.iter().find(|mirror| !is_mirror(mirror)),
+            };
+            settings.wrong = settings.wrong.take().or(wrong.cloned());
+            settings.access.insert(registry.to_ascii_lowercase(), access);
         })
     }
 
@@ -133,7 +157,7 @@ impl Registries {
         self.change(|settings| settings.credential_files = Some(files.into_iter().collect()))
     }
 
-    /// How often one request is made, 5 unless told otherwise, when the registry is overloaded
+    /// How often one request is made, at least once, 5 times unless told otherwise, when the registry is overloaded
     /// (429), fails (5xx) or is lost on the way; and the pause after the first time, 250 ms, which
     /// doubles. A registry may ask for longer ones, up to 30 s.
     pub fn attempts(self, attempts: u32, first_pause: Duration) -> Self {
@@ -233,6 +257,27 @@ impl Access {
     }
 }
 
+/// Whether it is `HOST` or `HOST:PORT`.
+fn is_host(text: &str) -> bool {
+    let port = text.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+    let numbered = port.is_none_or(|(_, port)| port.parse::<u16>().is_ok());
+    let authority = text.parse::<ureq::http::uri::Authority>();
+    numbered && !text.contains('@') && authority.is_ok_and(|parsed| !parsed.host().is_empty())
+}
+
+/// Whether it is `HOST[:PORT][/PREFIX]`.
+fn is_mirror(text: &str) -> bool {
+    match text.split_once('/') {
+        None => is_host(text),
+        Some((host, prefix)) => is_host(host) && is_repository(prefix),
+    }
+}
+
+/// Whether it is a repository's name, without a registry.
+pub(super) fn is_repository(text: &str) -> bool {
+    Reference::parse(&format!("localhost/{text}")).is_ok_and(|parsed| parsed.path() == text)
+}
+
 fn certificates(pem: &[u8], operation: &'static str) -> Result<Vec<Certificate<'static>>> {
     let mut certificates = Vec::new();
     for item in ureq::tls::parse_pem(pem) {
@@ -279,6 +324,30 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             let error = Access::new().client_certificate(pem, pem).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_told_when_something_is_asked() {
+        for (registry, mirror, wrong) in [
+            ("localhost:5000", "mirror/pre/fix", None),
+            ("[::1]:5000", "mirror:1", None),
+            ("http://localhost:5000", "mirror", Some("http://localhost:5000")),
+            ("localhost:5000/", "mirror", Some("localhost:5000/")),
+            ("localhost:", "mirror", Some("localhost:")),
+            ("me@localhost", "mirror", Some("me@localhost")),
+            ("", "mirror", Some("")),
+            ("docker.io", "https://mirror", Some("https://mirror")),
+            ("docker.io", "mirror/", Some("mirror/")),
+        ] {
+            let registries = Registries::new().access(registry, Access::new().mirror(mirror));
+            assert_eq!(registries.shared.settings.wrong.as_deref(), wrong);
+            // The first one is told.
+            let registries = registries.access("also wrong", Access::new());
+            let first = format!("{:?} is no registry's name", wrong.unwrap_or("also wrong"));
+            let error = registries.tags("registry.invalid/x").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(&first), "{error}");
         }
     }
 

@@ -195,6 +195,7 @@ impl Shared {
         if cancel.is_cancelled() {
             return Err(Failure::cancelled());
         }
+        self.settings.check()?;
         under(cancel, || self.send(request, authorization, cancel))
     }
 
