@@ -145,12 +145,7 @@ impl Field {
         round: impl Fn(&Path) -> io::Result<()> + 'a,
     ) -> Contender<'a> {
         let block = move || self.round(&round).map(|sample| vec![sample]);
-        Contender {
-            name: name.into(),
-            note: note.into(),
-            rounds,
-            block: Ok(Box::new(block)),
-        }
+        Contender { name: name.into(), note: note.into(), rounds, block: Ok(Box::new(block)) }
     }
 
     fn peer<'a>(

@@ -90,9 +90,8 @@ impl Inflated {
         let cancel = cancel.clone();
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         // Both end by themselves if the second cannot be started: their channels are gone.
-        let hash = without_signals(|| {
-            thread("skep-hash").spawn(move || hash(&from_inflate, &to_caller))
-        })?;
+        let hash =
+            without_signals(|| thread("skep-hash").spawn(move || hash(&from_inflate, &to_caller)))?;
         let inflate = without_signals(|| {
             thread("skep-inflate").spawn(move || {
                 let chunks = Chunks { free, made: 0 };
@@ -140,7 +139,8 @@ impl Inflated {
         let panicked = |_| io::Error::other("a thread that reads it panicked");
         if let Some(Threads { inflate, hash }) = self.threads.take() {
             let (blob, diff_id) = (inflate.join(), hash.join());
-            let found = Found { blob: blob.map_err(panicked)?, diff_id: diff_id.map_err(panicked)? };
+            let found =
+                Found { blob: blob.map_err(panicked)?, diff_id: diff_id.map_err(panicked)? };
             self.found = Some(found);
         }
         match self.found {
@@ -341,6 +341,7 @@ mod tests {
     fn a_panic_is_an_error() {
         let arrival = Arc::new(Arrival::new(10));
         arrival.begin(tempfile::tempfile().unwrap());
+        arrival.has(1);
         arrival.panics_when_read();
         let error = start(Source::Arriving(Arriving::of(&arrival))).finish().unwrap_err();
         assert_eq!(error.to_string(), "a thread that reads it panicked");

@@ -169,15 +169,18 @@ impl<'a> Unpacking<'a> {
             while started < self.layers.len() && ahead.len() < AHEAD {
                 let layer = &self.layers[started];
                 if !layer.place.exists() {
-                    ahead.push_back(self.start(layer, source(started)?)?);
+                    ahead.push_back((started, self.start(source(started)?)?));
                 }
                 started += 1;
             }
             let layer = &self.layers[self.done];
             // One that others published since they were looked at has its archive in `ahead`.
-            let archive = ahead.pop_front_if(|(chain_id, _)| *chain_id == layer.meta.chain_id);
-            let fs = match (archive, &mut self.work) {
-                (Some((_, archive)), Some(work)) => work.unpack(self.done, layer, archive, &self.lowers)?,
+            let is_next = |(i, _): &(usize, Inflated)| *i == self.done;
+            let next = if ahead.front().is_some_and(is_next) { ahead.pop_front() } else { None };
+            let fs = match (next, &mut self.work) {
+                (Some((_, archive)), Some(work)) => {
+                    work.unpack(self.done, layer, archive, &self.lowers)?
+                }
                 _ => layer.place.clone(),
             };
             let subject = || fs.display().to_string();
@@ -189,10 +192,9 @@ impl<'a> Unpacking<'a> {
         Ok(())
     }
 
-    fn start(&self, layer: &Layer, source: Source) -> Result<(Digest, Inflated)> {
-        let archive = Inflated::start(source, &self.layout.cancel)
-            .map_err(|e| Error::os("start", "a thread to unpack with", e))?;
-        Ok((layer.meta.chain_id, archive))
+    fn start(&self, source: Source) -> Result<Inflated> {
+        Inflated::start(source, &self.layout.cancel)
+            .map_err(|e| Error::os("start", "a thread to unpack with", e))
     }
 
     /// Makes the layers durable, and then seen. The directories of all, bottom first.

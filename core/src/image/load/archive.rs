@@ -35,7 +35,8 @@ impl Members {
         let subject = path.display().to_string();
         let file = cancel.open(path).map_err(|e| Error::os("load image from", &*subject, e))?;
         let decoder = Decoder::new(file).map_err(|e| read_error(e, &subject))?;
-        let mut archive = Archive::new(BufReader::with_capacity(128 << 10, cancel.watch(decoder)), &*subject);
+        let mut archive =
+            Archive::new(BufReader::with_capacity(128 << 10, cancel.watch(decoder)), &*subject);
         let mut members = HashMap::new();
         while let Some(entry) = archive.next()? {
             let Some(name) = clean("", &entry.name) else {

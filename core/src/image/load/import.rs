@@ -62,7 +62,8 @@ impl Images {
 /// Reads an archive to its end and returns its diff_id.
 fn check(file: impl io::Read, subject: &str) -> Result<Digest> {
     let decoder = Decoder::new(file).map_err(|e| read_error(e, subject))?;
-    let mut archive = Archive::new(BufReader::with_capacity(128 << 10, HashReader::new(decoder)), subject);
+    let mut archive =
+        Archive::new(BufReader::with_capacity(128 << 10, HashReader::new(decoder)), subject);
     let invalid = |cause| Error::new(ErrorKind::InvalidData, "import", subject).cause(cause);
     if archive.next()?.is_none() {
         return Err(invalid("it holds no files"));
