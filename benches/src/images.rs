@@ -1,9 +1,11 @@
 //! Images: pulled, unpacked, shared, named and found, beside podman, umoci and tar.
 //!
 //! The image is the one that `tests/images/big.sh` makes, and the registry is Debian's docker-registry
-//! on loopback, without TLS. Whoever pulls or unpacks begins with an empty store; what it leaves is
-//! removed, and the disk is quiet again, before the next one's clock starts.
+//! on loopback, without TLS. Whoever pulls or unpacks begins with an empty store, and the disk is quiet
+//! before its clock starts. What they leave is removed at the end: ext4 is slow to make files for some
+//! minutes after as many were deleted.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ pub(crate) struct Field {
     /// The OCI layout with the tags `big` and `sibling`.
     layout: PathBuf,
     scratch: PathBuf,
+    /// Those so far, which have a directory each.
+    rounds: Cell<u32>,
 }
 
 impl Field {
@@ -51,7 +55,7 @@ impl Field {
             copy.arg(format!("oci:{}:{tag}", layout.display()));
             run(copy.arg(format!("docker://{}", registry.image(tag))))?;
         }
-        Ok(Field { registry, layout, scratch })
+        Ok(Field { registry, layout, scratch, rounds: Cell::new(0) })
     }
 
     /// Those that pull the image and unpack it.
@@ -111,7 +115,7 @@ impl Field {
             self.pull(&place, "sibling")?;
             *time = start.elapsed().as_secs_f64() * 1e3;
         }
-        fs::remove_dir_all(place)?;
+        fs::rename(place, self.scratch.join("shared"))?;
         Ok(milliseconds)
     }
 
@@ -124,7 +128,7 @@ impl Field {
         let before = kib("VmRSS:")?;
         self.pull(&place, "big")?;
         let peak = kib("VmHWM:")? - before;
-        fs::remove_dir_all(place)?;
+        fs::rename(place, self.scratch.join("peak"))?;
         Ok(peak / 1024.0)
     }
 
@@ -164,16 +168,16 @@ impl Field {
     }
 
     fn round(&self, round: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<Sample> {
-        let place = self.scratch.join("place");
+        let number = self.rounds.replace(self.rounds.get() + 1);
+        let place = self.scratch.join(format!("place-{number}"));
         fs::create_dir(&place)?;
         let sample = timed(&mut || round(&place));
         // What is unpacked in the store that stays.
         let layers = self.scratch.join("store/layers");
         if layers.exists() {
-            fs::remove_dir_all(&layers)?;
+            fs::rename(&layers, place.join("layers"))?;
             fs::create_dir(&layers)?;
         }
-        fs::remove_dir_all(&place)?;
         run(Command::new("sync").arg("-f").arg(&self.scratch))?;
         sample
     }

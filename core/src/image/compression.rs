@@ -9,6 +9,10 @@ use super::manifest::{OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 /// Bytes asked of the kernel at once.
 const BUFFER: usize = 128 << 10;
 
+/// The largest window that zstd may ask for, 16 MiB: twice what RFC 8878 has every decoder support,
+/// and memory that an image would choose.
+const MAX_WINDOW_LOG: u32 = 24;
+
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -65,7 +69,11 @@ impl<R: Read> Decoder<R> {
             Compression::Plain => Decoder::Plain(input),
             // Several members in a row are one stream (RFC 1952 section 2.2; pigz, stargz).
             Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(input))),
-            Compression::Zstd => Decoder::Zstd(Box::new(zstd::Decoder::with_buffer(input)?)),
+            Compression::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(input)?;
+                decoder.window_log_max(MAX_WINDOW_LOG)?;
+                Decoder::Zstd(Box::new(decoder))
+            }
         })
     }
 

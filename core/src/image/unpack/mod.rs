@@ -172,7 +172,9 @@ fn file<R: std::io::BufRead>(
     name: &[u8],
     entry: &Entry,
 ) -> Outcome<()> {
-    let file = tree.place(parent, name, create)?;
+    let attributes = Attributes::of(entry);
+    let mode = attributes.first_mode();
+    let file = tree.place(parent, name, |dir, name| create(dir, name, mode))?;
     match &entry.segments {
         None => {
             archive.copy(entry.size, |piece| write_all(&file, piece))?;
@@ -185,15 +187,15 @@ fn file<R: std::io::BufRead>(
             }
         }
     }
-    let attributes = Attributes::of(entry);
     attributes.apply(&file)?;
     attributes.date(&file)
 }
 
-/// Creates a file that must not exist, with no rights until they are set.
-fn create(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+/// Creates a file that must not exist. Nobody else gets at it before all is set: a layer's directory
+/// is its owner's alone.
+fn create(dir: BorrowedFd<'_>, name: &[u8], mode: Mode) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
+    rustix::fs::openat(dir, name, flags, mode)
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Outcome<()> {

@@ -319,9 +319,10 @@ impl<'a> Tree<'a> {
             FileType::Directory => return Err(Reason::Invalid("its target is a directory")),
             FileType::RegularFile => {
                 let from = found.open()?;
-                let to = self.place(parent, name, super::create)?;
-                copy_contents(&from, &to, found.stat.st_size as u64)?;
                 let attributes = Attributes::copied(&from)?;
+                let mode = attributes.first_mode();
+                let to = self.place(parent, name, |dir, name| super::create(dir, name, mode))?;
+                copy_contents(&from, &to, found.stat.st_size as u64)?;
                 attributes.apply(&to)?;
                 attributes.date(&to)?;
                 return Ok(Some(()));
