@@ -229,10 +229,12 @@ impl Bench {
     fn images(&mut self) -> io::Result<()> {
         let field = images::Field::prepare(self.scratch.path())?;
         let rounds = self.rounds(IMAGE_ROUNDS);
-        let outcomes = contender::race(field.pulls(rounds), &mut None);
-        self.print("A large image, pulled and unpacked", outcomes);
-        let outcomes = contender::race(field.unpacks(rounds)?, &mut None);
-        self.print("The same, unpacked from the disk", outcomes);
+        let pulls = contender::race(field.pulls(rounds), &mut None);
+        self.print("A large image, pulled and unpacked", pulls);
+        let unpacks = contender::race(field.unpacks(rounds)?, &mut None);
+        self.print("The same, unpacked from the disk", unpacks);
+        let head = ["at most".to_owned(), "is".to_owned()];
+        println!("{}", table::plain("Goals of images", &head, &images::goals(&self.outcomes)));
         let rows = images::small(&field, self.rounds(PEER_ROUNDS))?;
         println!("{}", table::plain("Images", &["".to_owned()], &rows));
         Ok(())

@@ -15,10 +15,10 @@ use std::time::Instant;
 use skep::image::registry::{Access, PullOptions, Registries};
 use skep::image::{Images, Reference};
 
-use crate::contender::{Contender, timed};
+use crate::contender::{Contender, Outcome, timed};
 use crate::peers::{is_installed, run};
 use crate::shelf;
-use crate::stats::Sample;
+use crate::stats::{Sample, Summary};
 
 /// The contenders' names in the tables.
 pub(crate) const PULL: &str = "skep, pull";
@@ -204,6 +204,22 @@ impl Field {
         let layers = manifest["layers"].as_array().ok_or_else(missing)?;
         layers.iter().map(|layer| digest(layer).ok_or_else(missing)).collect()
     }
+}
+
+/// Ratios that are aimed at, as far as they were measured: the goal, and what it is.
+pub(crate) fn goals(outcomes: &[Outcome]) -> Vec<(String, Vec<String>)> {
+    let wall = |name: &str| {
+        let outcome = outcomes.iter().find(|outcome| outcome.name == name)?;
+        Some(Summary::of(outcome.samples.as_ref().ok()?)?.median_us())
+    };
+    let row = |(own, other, at_most): (&str, &str, f64)| {
+        let ratio = wall(own)? / wall(other)?;
+        let missed = if ratio > at_most { ", missed" } else { "" };
+        let cells = vec![format!("{at_most:.2}"), format!("{ratio:.2}{missed}")];
+        Some((format!("{own}, of {other}"), cells))
+    };
+    let goals = [(PULL, PODMAN, 0.35), (UNPACK, UMOCI, 0.4), (UNPACK, TAR, 0.6)];
+    goals.into_iter().filter_map(row).collect()
 }
 
 /// The tables without peers: what an image costs that shares layers, what a pull takes of memory, and

@@ -37,7 +37,7 @@ use crate::{Error, ErrorKind, Result};
 const AHEAD: usize = 2;
 
 /// What the names of locks begin with that are no image's.
-const TURN: &str = "layer-";
+pub(super) const TURN: &str = "layer-";
 
 /// What a layer's directory says of it.
 #[derive(Serialize)]
@@ -307,4 +307,46 @@ fn check_diff_id(found: Digest, diff_id: Digest, subject: &str) -> Result<()> {
     }
     Err(Error::new(ErrorKind::DigestMismatch, "verify", subject)
         .cause(format!("its archive hashes to {found}, its image's config says {diff_id}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture::{Store, Tar, config, docker_archive, is_root};
+
+    #[test]
+    fn one_unpacks_what_several_need() {
+        if !is_root() {
+            return;
+        }
+        let store = Store::new();
+        let layers = [Tar::new().file("a", b"1").end(), Tar::new().file("b", b"2").end()];
+        let archive = docker_archive(&config(&layers), &layers, &["app:1"]);
+        let image = store.images.load(store.file("app.tar", &archive)).unwrap();
+        let layout = &store.images.layout;
+        let begin = |waits| Unpacking::begin(layout, image.manifest(), image.config(), waits);
+        let mut first = begin(true).unwrap();
+        assert!(first.work.is_some());
+        assert_eq!(begin(false).err().unwrap().kind(), ErrorKind::InUse);
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (0..4).map(|_| scope.spawn(|| begin(true).unwrap())).collect();
+            let stored = |i: usize| store.images.stored(&image.manifest().layers[i]);
+            // What fails is begun with again, and what was done is kept.
+            let fails = |i: usize| match i {
+                0 => stored(0),
+                _ => Err(Error::new(ErrorKind::NotFound, "test", "it")),
+            };
+            assert_eq!(first.go_on(&fails, &|_| {}).unwrap_err().subject(), "it");
+            let done = std::cell::Cell::new(0);
+            first.go_on(&stored, &|_| done.set(done.get() + 1)).unwrap();
+            assert_eq!((first.done, first.layers.len()), (2, 2));
+            let places = first.publish(&image).unwrap();
+            assert_eq!(std::fs::read(places[1].join("b")).unwrap(), b"2");
+            for other in others {
+                assert!(other.join().unwrap().work.is_none());
+            }
+        });
+        assert_eq!(layout.names("locks").unwrap(), [""; 0]);
+        assert_eq!(layout.names("staging").unwrap(), [""; 0]);
+    }
 }
