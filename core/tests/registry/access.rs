@@ -52,6 +52,21 @@ fn a_password_is_shown_when_it_is_asked_for() {
     assert!(error.to_string().contains("log in with docker or podman"), "{error}");
 }
 
+#[test]
+fn what_lets_in_is_not_displayed() {
+    let server = Server::start(|asked| match asked.header("authorization") {
+        Some(BASIC) => Reply::new(200, "{}"),
+        _ => closed(r#"Basic realm="skep""#),
+    });
+    let registries = quick().access(server.name(), credentials());
+    registries.ping(&server.name()).unwrap();
+    let options = PullOptions::new().registries(&registries);
+    let secret = BASIC.strip_prefix("Basic ").unwrap();
+    for shown in [format!("{registries:?}"), format!("{options:#?}")] {
+        assert!(shown.contains("Credentials(..)") && !shown.contains(secret), "{shown}");
+    }
+}
+
 /// A registry that wants a token, and the server that gives it: it counts in its tokens.
 fn with_tokens() -> (Server, Server) {
     let given = std::sync::atomic::AtomicU32::new(0);

@@ -1,6 +1,7 @@
 //! How registries are reached: what a caller may say about them, and what is kept between calls.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,7 +42,6 @@ pub struct Registries {
 }
 
 /// What clones of [`Registries`] share.
-#[derive(Debug)]
 pub(super) struct Shared {
     /// A forked copy would speak on the same connections.
     pub(super) host: fork::Process,
@@ -50,6 +50,13 @@ pub(super) struct Shared {
     pub(super) agents: Mutex<HashMap<String, ureq::Agent>>,
     /// What was last let in, by authority and scope.
     pub(super) tokens: Mutex<HashMap<(String, String), Slot>>,
+}
+
+impl fmt::Debug for Shared {
+    /// Without what is kept: tokens and passwords are in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
