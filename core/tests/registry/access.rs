@@ -239,6 +239,49 @@ fn from_https_to_http_go_blobs_only_and_without_credentials() {
 }
 
 #[test]
+fn neither_an_upload_nor_a_list_goes_on_by_plain_http() {
+    if !have("openssl") {
+        return;
+    }
+    let directory = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+    make_certificates(directory.path());
+    let pem = std::fs::read(directory.path().join("ca.pem")).unwrap();
+    let plain = Server::start(|_| Reply::new(201, r#"{"tags": ["forged"]}"#));
+    let to = format!("http://{}/next", plain.name());
+    let server =
+        Server::start_tls(server_config(directory.path(), false), move |asked| {
+            match asked.method.as_str() {
+                "HEAD" => Reply::new(404, ""),
+                "GET" => Reply::new(200, r#"{"tags": ["1"]}"#)
+                    .header("Link", format!(r#"<{to}>; rel="next""#)),
+                "PATCH" => Reply::new(202, "").header("Location", &to),
+                "POST" if asked.target.starts_with("/v2/direct/") => {
+                    Reply::new(202, "").header("Location", &to)
+                }
+                "POST" => Reply::new(202, "").header("Location", "/up"),
+                _ => Reply::new(201, ""),
+            }
+        });
+    let access = Access::new().certificate_authority(&pem).unwrap();
+    let registries = quick().access(server.name(), access);
+    let store = Store::new();
+    let image = store.images.load(made().archive(store.root(), "x:1")).unwrap();
+    let push = |repository: &str| {
+        let options = PushOptions::new().registries(&registries).chunk(100);
+        store.images.push(&image, &format!("{}/{repository}:1", server.name()), &options)
+    };
+    for error in [
+        push("direct").unwrap_err(),
+        push("later").unwrap_err(),
+        registries.tags(&format!("{}/app", server.name())).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert!(error.to_string().contains("plain http"), "{error}");
+    }
+    assert_eq!(plain.asked().len(), 0);
+}
+
+#[test]
 fn a_client_certificate_is_shown() {
     if !have("openssl") {
         return;

@@ -228,6 +228,7 @@ impl Client {
             let response = self.send(&Request::get(url))?;
             let link = response.header(LINK.as_str()).and_then(next_link);
             let next = link.map(|link| Url::parse(link, Some(&response.url))).transpose()?;
+            next.iter().try_for_each(|next| response.check_safe(next))?;
             let page = response.read(MAX_DOCUMENT.min(left))?;
             left -= page.len() as u64;
             each(&page)?;

@@ -232,17 +232,13 @@ impl Client {
             if !(same_method || reading && matches!(response.status, 301..=303)) {
                 return Ok(response);
             }
-            let next = response.location()?;
+            let next = match request.self_certifying {
+                true => response.location()?,
+                false => response.safe_location()?,
+            };
             response.drain();
             if !next.same_origin(&request.url) {
                 authorization = None;
-            }
-            if request.url.secure() && !next.secure() && !request.self_certifying {
-                let host = request.url.authority();
-                return Err(Failure::new(
-                    ErrorKind::PermissionDenied,
-                    format!("{host} redirects to plain http"),
-                ));
             }
             request.url = next;
         }

@@ -116,6 +116,22 @@ impl Response {
         }
     }
 
+    /// Where to go on, which is not from https to plain http.
+    pub(super) fn safe_location(&self) -> Outcome<Url> {
+        let next = self.location()?;
+        self.check_safe(&next)?;
+        Ok(next)
+    }
+
+    /// Fails if `next`, to which it leads, is plain http and it was not itself.
+    pub(super) fn check_safe(&self, next: &Url) -> Outcome<()> {
+        if !self.url.secure() || next.secure() {
+            return Ok(());
+        }
+        let cause = format!("{} redirects to plain http", self.url.authority());
+        Err(Failure::new(ErrorKind::PermissionDenied, cause))
+    }
+
     /// The whole body, of at most `most` bytes.
     pub(super) fn read(self, most: u64) -> Outcome<Vec<u8>> {
         let host = self.url.authority().to_owned();

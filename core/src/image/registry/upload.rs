@@ -123,7 +123,7 @@ impl Upload<'_> {
                 let cause = format!("{}: it lost count of what was sent", client.host());
                 return Err(Failure::new(ErrorKind::InvalidData, cause));
             }
-            session = response.location()?;
+            session = response.safe_location()?;
             sent = next;
         }
         Ok(session)
@@ -133,7 +133,7 @@ impl Upload<'_> {
 impl Session {
     fn of(response: &Response) -> Outcome<Self> {
         let least = response.header(LEAST).and_then(|least| least.trim().parse().ok());
-        Ok(Session { url: response.location()?, least: least.unwrap_or_default() })
+        Ok(Session { url: response.safe_location()?, least: least.unwrap_or_default() })
     }
 }
 
