@@ -287,7 +287,8 @@ impl Shared {
             Some(Access { authorities: Some(_), .. } | Access { client: Some(_), .. }) => {
                 url.authority()
             }
-            _ if is_loopback(url) => "localhost",
+            // No authority has a slash.
+            _ if is_loopback(url) => "/loopback",
             _ => "",
         };
         // Nothing can panic half way through a change of the map.
@@ -357,4 +358,22 @@ fn tls(access: Option<&Access>) -> TlsConfig {
         .client_cert(access.and_then(|access| access.client.clone()))
         .unversioned_rustls_crypto_provider(Arc::new(provider()))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::registry::Registries;
+
+    #[test]
+    fn certificates_of_one_are_not_shown_to_another() {
+        let access = Access { authorities: Some(Vec::new()), ..Access::new() };
+        let registries = Registries::new().access("localhost", access);
+        for (authority, sets) in
+            [("localhost", 1), ("localhost:5000", 2), ("127.0.0.1", 2), ("other", 3), ("more", 3)]
+        {
+            registries.shared.agent(&Url::new(true, authority, "/".to_owned()));
+            assert_eq!(registries.shared.agents.lock().unwrap().len(), sets, "{authority}");
+        }
+    }
 }
