@@ -70,6 +70,14 @@ fn fails(server: &Server, kind: ErrorKind) -> String {
 }
 
 #[test]
+fn any_timeout_is_one() {
+    let server = Server::start(|_| Reply::new(200, "{}"));
+    for timeout in [Duration::MAX, Duration::from_secs(u64::MAX / 10)] {
+        server.registries().timeout(timeout).ping(&server.name()).unwrap();
+    }
+}
+
+#[test]
 fn a_failing_registry_is_asked_again() {
     for status in [500, 502, 503, 429] {
         let server = with_layer(move |time, _, right| match time {

@@ -66,6 +66,9 @@ impl Shared {
     }
 }
 
+/// A hundred years: as good as no timeout.
+const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// A value of `Authorization`; locked while a new one is fetched, so that one thread does.
 pub(super) type Slot = Arc<Mutex<Option<String>>>;
 
@@ -177,7 +180,8 @@ impl Registries {
     /// How long a registry may be silent: to connect, to answer, between two pieces of a body.
     /// 60 seconds unless told otherwise. Resolving a name takes as long as the system takes.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.change(|settings| settings.timeout = timeout)
+        // Added to the time, it must still be one.
+        self.change(|settings| settings.timeout = timeout.min(MAX_TIMEOUT))
     }
 
     /// The same registries, on the same connections, with questions that `cancel` ends: they fail with
