@@ -340,6 +340,39 @@ fn a_helper_is_asked_and_no_child_of_the_host() {
     assert_eq!(server.asked().len(), 2);
 }
 
+/// Tells the copy of this program that it is one.
+const PROXIED: &str = "SKEP_TEST_PROXIED";
+
+/// Not a test of its own: a process whose environment has a proxy of a kind that is not spoken.
+#[test]
+fn proxied_process() {
+    if std::env::var_os(PROXIED).is_none() {
+        return;
+    }
+    let error = quick().ping("registry.invalid").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("SOCKS") && !error.to_string().contains("secret"));
+    // By NO_PROXY and on this machine, none is asked.
+    let error = quick().ping("direct.invalid").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    let server = Server::start(|_| Reply::new(200, "{}"));
+    server.registries().ping(&server.name()).unwrap();
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_not_passed_by() {
+    for proxy in ["socks5://user:secret@127.0.0.1:9", "socks5h://127.0.0.1:9"] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "access::proxied_process", "--nocapture"])
+            .env(PROXIED, "")
+            .env("ALL_PROXY", proxy)
+            .env("NO_PROXY", "direct.invalid")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn a_registry_may_be_an_ipv6_address() {
     let made = made();

@@ -21,7 +21,8 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// By default, registries are asked by https, with the platform's certificates, anonymously first,
 /// and then with the credentials that docker's or podman's files have for them. Proxies are those
-/// of the environment (`HTTPS_PROXY`, `NO_PROXY`).
+/// of the environment (`ALL_PROXY`, `HTTPS_PROXY`, `NO_PROXY`), which speak HTTP; with one that
+/// speaks SOCKS, what is asked fails with `Unsupported`. This machine is asked without.
 ///
 /// Clones share connections and tokens; keep one for many calls. It starts no thread.
 ///

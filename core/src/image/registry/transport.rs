@@ -227,6 +227,7 @@ impl Shared {
                 .fix("open the registries and the store anew there"));
         }
         let agent = self.agent(&request.url);
+        check_proxy(&agent, &request.url)?;
         let mut builder = ureq::http::Request::builder()
             .method(request.method.clone())
             .uri(request.url.to_string());
@@ -333,6 +334,23 @@ impl resolver::Resolver for Resolver {
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         self.0.resolve(uri, config, NextTimeout::default())
+    }
+}
+
+/// Fails if the environment has a proxy for `url` that is not spoken with: passed by, it would be
+/// the host's address, and who is asked, that somebody sees who should not.
+fn check_proxy(agent: &Agent, url: &Url) -> Outcome<()> {
+    use ureq::ProxyProtocol as P;
+    let Some(proxy) = agent.config().proxy() else { return Ok(()) };
+    let socks = matches!(proxy.protocol(), P::Socks4 | P::Socks4A | P::Socks5 | P::Socks5h);
+    let direct = url.to_string().parse::<Uri>().is_ok_and(|uri| proxy.is_no_proxy(&uri));
+    match socks && !direct {
+        false => Ok(()),
+        true => Err(Failure::new(
+            ErrorKind::Unsupported,
+            format!("{}: the environment's proxy for it speaks SOCKS", url.authority()),
+        )
+        .fix("set ALL_PROXY to one that speaks HTTP, or name the registry in NO_PROXY")),
     }
 }
 
