@@ -17,6 +17,7 @@ use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use super::client::DOCKER_HOST;
 use super::failure::{Failure, Outcome};
+use super::parallel::Stop;
 use super::settings::{Access, Shared, provider};
 use super::tcp::{TcpConnector, under};
 use super::url::Url;
@@ -50,6 +51,8 @@ pub(super) enum Payload<'a> {
         length: u64,
         /// Is told the bytes of the file up to what was sent.
         report: &'a dyn Fn(u64),
+        /// Ends it: the rest is of no use any more.
+        stop: &'a Stop,
     },
 }
 
@@ -175,12 +178,16 @@ struct Reported<'a, R> {
     /// Bytes of the file up to what was read of it.
     at: u64,
     report: &'a dyn Fn(u64),
+    stop: &'a Stop,
 }
 
 impl<R: Read> Read for Reported<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // What was read before is sent when more is asked for.
         (self.report)(self.at);
+        if self.stop.is_set() {
+            return Err(io::Error::other("another blob could not be sent"));
+        }
         let n = self.piece.read(buffer)?;
         self.at += n as u64;
         Ok(n)
@@ -251,11 +258,11 @@ impl Shared {
             Payload::Bytes { media_type, bytes } => {
                 agent.run(builder.header(CONTENT_TYPE, media_type).body(bytes).map_err(invalid)?)
             }
-            Payload::File { mut file, offset, length, report } => {
+            Payload::File { mut file, offset, length, report, stop } => {
                 let opened = |e| Failure::from(crate::Error::os("read", "a blob", e));
                 // A description of its own, whose position others do not move.
                 file.seek(SeekFrom::Start(offset)).map_err(opened)?;
-                let mut piece = Reported { piece: file.take(length), at: offset, report };
+                let mut piece = Reported { piece: file.take(length), at: offset, report, stop };
                 let builder = builder
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .header(CONTENT_LENGTH, length);

@@ -60,7 +60,7 @@ impl Upload<'_> {
 
     /// `length` bytes from `offset` on.
     fn piece(&self, offset: u64, length: u64) -> Payload<'_> {
-        Payload::File { file: &self.file, offset, length, report: self.report }
+        Payload::File { file: &self.file, offset, length, report: self.report, stop: self.stop }
     }
 
     /// Begins an upload; `None` if the blob could be mounted, and so is there.
