@@ -140,6 +140,29 @@ fn who_sends_a_blob_ends_when_another_is_refused() {
 }
 
 #[test]
+fn who_looks_for_a_blob_ends_when_another_is_refused() {
+    let (asked, both) = (AtomicU32::new(0), std::sync::Barrier::new(2));
+    let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => {
+            both.wait();
+            Reply::new(403, "")
+        }
+        1 => {
+            both.wait();
+            Reply::new(503, "").header("Retry-After", "5")
+        }
+        _ => Reply::new(503, ""),
+    });
+    let store = Store::new();
+    let image = store.images.load(Made::new("l", &[1000]).archive(store.root(), "x:1")).unwrap();
+    let options = PushOptions::new().registries(&server.registries()).parallel(2);
+    let to = format!("{}/app:1", server.name());
+    let error = store.images.push(&image, &to, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert_eq!(server.asked().len(), 2, "it is not asked again");
+}
+
+#[test]
 fn any_timeout_is_one() {
     let server = Server::start(|_| Reply::new(200, "{}"));
     for timeout in [Duration::MAX, Duration::from_secs(u64::MAX / 10)] {

@@ -7,6 +7,7 @@ use ureq::http::header::{ACCEPT, CONTENT_TYPE, LINK};
 
 use super::client::{Action, Client};
 use super::failure::{Failure, Outcome, short};
+use super::parallel::Stop;
 use super::settings::Registries;
 use super::transport::Request;
 use super::url::{Url, encode, next_link};
@@ -253,9 +254,9 @@ impl Client {
     }
 
     /// Whether the repository has a blob.
-    pub(super) fn has_blob(&self, digest: &Digest) -> Outcome<bool> {
+    pub(super) fn has_blob(&self, digest: &Digest, stop: &Stop) -> Outcome<bool> {
         let url = self.url(&format!("blobs/{digest}"));
-        match self.send(&Request::new(Method::HEAD, url)) {
+        match self.send_until(&Request::new(Method::HEAD, url), stop) {
             Ok(_) => Ok(true),
             Err(failure) if failure.status == Some(404) => Ok(false),
             Err(failure) => Err(failure),

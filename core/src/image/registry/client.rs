@@ -118,11 +118,16 @@ impl Client {
 
     /// Sends a request until it is granted or refused for good; an answer is one that says yes.
     pub(super) fn send(&self, request: &Request<'_>) -> Outcome<Response> {
-        let (mut retry, stop) = (self.retry(), Stop::new(&self.cancel));
+        self.send_until(request, &Stop::new(&self.cancel))
+    }
+
+    /// As [`send`](Self::send), but not again once `stop` is set.
+    pub(super) fn send_until(&self, request: &Request<'_>, stop: &Stop) -> Outcome<Response> {
+        let mut retry = self.retry();
         loop {
             match self.send_once(request) {
                 Ok(response) => return Ok(response),
-                Err(failure) => retry.wait(failure, &stop)?,
+                Err(failure) => retry.wait(failure, stop)?,
             }
         }
     }

@@ -42,7 +42,7 @@ impl Upload<'_> {
     /// Makes the repository have the blob, and says how it came to.
     pub(super) fn run(&self, client: &Client) -> Outcome<Pushed> {
         (self.report)(0);
-        if client.has_blob(&self.blob.digest)? {
+        if client.has_blob(&self.blob.digest, self.stop)? {
             return Ok(Pushed::Existed);
         }
         let mut retry = client.retry();
