@@ -132,7 +132,8 @@ impl Response {
             return Ok(());
         }
         let cause = format!("{} redirects to plain http", self.url.authority());
-        Err(Failure::new(ErrorKind::PermissionDenied, cause))
+        Err(Failure::new(ErrorKind::PermissionDenied, cause)
+            .fix("have the registry, or the proxy before it, name itself by https"))
     }
 
     /// The whole body, of at most `most` bytes.
