@@ -44,7 +44,8 @@ const MAX_LAYERS: usize = 500;
 
 /// What some distributions' kernels (Arch's) do if nobody says otherwise. Directories that were
 /// renamed and files whose attributes alone were changed would have their contents in a layer below,
-/// under any name: an upper directory could not be read without the mount, to commit it.
+/// under any name: an upper directory could not be read without the mount, to commit it. And what marks
+/// such files in a layer is an image's to write.
 const FEATURES: [(&CStr, &str); 3] =
     [(c"redirect_dir", "nofollow"), (c"metacopy", "off"), (c"index", "off")];
 
@@ -121,9 +122,6 @@ fn finish(context: OwnedFd, writable: Writable<'_>) -> Result<OwnedFd, Errno> {
     let (upper, work) = (open_directory(writable.upper)?, open_directory(writable.work)?);
     fsconfig_set_string(context, c"upperdir", name(&upper))?;
     fsconfig_set_string(context, c"workdir", name(&work))?;
-    // Whatever the kernel was built with: a layer's marks are an image's to write.
-    fsconfig_set_string(context, c"redirect_dir", c"nofollow")?;
-    fsconfig_set_string(context, c"metacopy", c"off")?;
     fsconfig_set_flag(context, c"volatile")?;
     for (feature, off) in FEATURES {
         fsconfig_set_string(context, feature, off)?;
