@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use skep::image::{ChangeKind, Commit};
-use skep::{ErrorKind, Image, Root, Stdio};
+use skep::{Cancel, ErrorKind, Image, Root, Stdio};
 use skep_tests::{TestEngine, busybox_tree, said};
 
 /// The small root file system, as an image.
@@ -129,6 +129,28 @@ fn a_directory_of_the_host_is_exported_and_no_image() {
     let mut command = test.engine.command(&image);
     assert_eq!(said(command.args(["/bin/cat", "/data/greeting"])), "hello\n");
     assert!(!tree.path().join("data/greeting").exists());
+}
+
+#[test]
+fn a_look_at_a_container_can_be_cancelled_and_the_container_not() {
+    let test = TestEngine::new();
+    let Some(base) = image(&test) else { return };
+    assert!(!base.is_unpacked());
+    let child = waiting(&test, &base, "echo hello > /data/greeting");
+    assert!(base.is_unpacked());
+    let cancel = Cancel::new();
+    let cancellable = child.cancellable(&cancel);
+    assert_eq!(cancellable.diff().unwrap(), child.diff().unwrap());
+    cancel.cancel();
+    let archive = test.store().join("skep-files.tar");
+    let commit = Commit::new().reference("localhost/app:1");
+    assert_eq!(cancellable.commit(&commit).unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(cancellable.diff().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(cancellable.export(&archive).unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(!archive.exists());
+    // Only what had it.
+    child.commit(&commit).unwrap();
+    assert_eq!(changed(child.diff().unwrap(), ChangeKind::Added), [Path::new("/data/greeting")]);
 }
 
 /// Whatever comes first, the container's end or the commit's: the image is whole, and nothing is

@@ -21,6 +21,7 @@ use crate::{Error, ErrorKind, Result};
 pub(super) struct Files {
     root: Arc<MountedRoot>,
     source: Root,
+    cancel: Option<Cancel>,
     /// Keeps the image from being removed.
     _lease: Option<Arc<Lease>>,
     /// Keeps the keeper, and the directory that all is in.
@@ -34,7 +35,7 @@ impl Files {
         lease: Option<Arc<Lease>>,
         seat: Arc<Seat>,
     ) -> Files {
-        Files { root: Arc::new(root), source, _lease: lease, seat }
+        Files { root: Arc::new(root), source, cancel: None, _lease: lease, seat }
     }
 
     /// Gives them up: the root is used again if it can be, and removed otherwise.
@@ -46,12 +47,50 @@ impl Files {
         }
     }
 
-    /// What ends a look at them: what ends the operations of the image that they began with.
+    /// What ends a look at them: what ends the operations of the image that they began with, unless
+    /// they were told of another.
     fn cancel(&self) -> Cancel {
-        match &self.source {
-            Root::Image(image) => image.cancel().clone(),
-            Root::Directory(_) => Cancel::never(),
+        match (&self.cancel, &self.source) {
+            (Some(cancel), _) => cancel.clone(),
+            (None, Root::Image(image)) => image.cancel().clone(),
+            (None, Root::Directory(_)) => Cancel::never(),
         }
+    }
+
+    fn commit(&self, child: &Child, commit: &Commit) -> Result<Image> {
+        match &self.source {
+            // The image that is made has what the one it is made of has.
+            Root::Image(image) => match &self.cancel {
+                Some(cancel) => image.cancellable(cancel).commit(self.root.upper(), commit),
+                None => image.commit(self.root.upper(), commit),
+            },
+            Root::Directory(path) => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "commit",
+                format!("container {}", child.id()),
+            )
+            .cause(format!("its root is the directory {}, no image", path.display()))
+            .fix("export it, and import the archive")),
+        }
+    }
+
+    fn export(&self, path: &Path) -> Result<()> {
+        let cancel = self.cancel();
+        cancel.run("export to", &path.display().to_string(), || {
+            let mut below = self.below()?;
+            below.layers.push(self.root.upper());
+            export_tree(&below.layers, path, &cancel)
+        })
+    }
+
+    fn diff(&self, child: &Child) -> Result<Vec<Change>> {
+        let cancel = self.cancel();
+        cancel.run("compare", &format!("container {}", child.id()), || {
+            let below = self.below()?;
+            let mut all = below.layers.clone();
+            all.push(self.root.upper());
+            diff_trees(&below.layers, &all, &cancel)
+        })
     }
 
     /// The layers below what the container writes, bottom first.
@@ -104,17 +143,7 @@ impl Child {
     /// `InvalidInput` if its root is a directory, `InvalidState` if its files are gone, those of
     /// [`Image::commit`].
     pub fn commit(&self, commit: &Commit) -> Result<Image> {
-        let files = self.files("commit")?;
-        match &files.source {
-            Root::Image(image) => image.commit(files.root.upper(), commit),
-            Root::Directory(path) => Err(Error::new(
-                ErrorKind::InvalidInput,
-                "commit",
-                format!("container {}", self.id()),
-            )
-            .cause(format!("its root is the directory {}, no image", path.display()))
-            .fix("export it, and import the archive")),
-        }
+        self.files("commit")?.commit(self, commit)
     }
 
     /// Writes all files of the container's root as one tar archive, as
@@ -124,13 +153,7 @@ impl Child {
     /// # Errors
     /// `InvalidState` if its files are gone, those of [`Image::export`].
     pub fn export(&self, path: impl AsRef<Path>) -> Result<()> {
-        let files = self.files("export")?;
-        let mut below = files.below()?;
-        below.layers.push(files.root.upper());
-        let path = path.as_ref();
-        let cancel = files.cancel();
-        let export = || export_tree(&below.layers, path, &cancel);
-        cancel.run("export to", &path.display().to_string(), export)
+        self.files("export")?.export(path.as_ref())
     }
 
     /// What the container has changed of its root, by path; see [`Image::diff`]. Its state is as for
@@ -139,13 +162,14 @@ impl Child {
     /// # Errors
     /// `InvalidState` if its files are gone, those of reading them.
     pub fn diff(&self) -> Result<Vec<Change>> {
-        let files = self.files("compare")?;
-        let below = files.below()?;
-        let mut all = below.layers.clone();
-        all.push(files.root.upper());
-        let cancel = files.cancel();
-        let subject = format!("container {}", self.id());
-        cancel.run("compare", &subject, || diff_trees(&below.layers, &all, &cancel))
+        self.files("compare")?.diff(self)
+    }
+
+    /// The same container, for a commit, an export or a comparison that `cancel` ends, and nothing
+    /// else; without, what ends those of its image does. See
+    /// [`Images::cancellable`](crate::Images::cancellable).
+    pub fn cancellable(&self, cancel: &Cancel) -> CancellableChild<'_> {
+        CancellableChild { child: self, cancel: cancel.clone() }
     }
 
     fn files(&self, operation: &'static str) -> Result<Files> {
@@ -155,5 +179,42 @@ impl Child {
                 .cause("its files were removed at its end")
                 .fix("have them kept, with keep_files")
         })
+    }
+}
+
+/// A container whose files are looked at until that is cancelled; see [`Child::cancellable`].
+#[derive(Debug)]
+pub struct CancellableChild<'a> {
+    child: &'a Child,
+    cancel: Cancel,
+}
+
+impl CancellableChild<'_> {
+    /// As [`Child::commit`]; what ends it ends operations on the image that it makes, too.
+    ///
+    /// # Errors
+    /// Those of [`Child::commit`], and `Cancelled`.
+    pub fn commit(&self, commit: &Commit) -> Result<Image> {
+        self.files("commit")?.commit(self.child, commit)
+    }
+
+    /// As [`Child::export`].
+    ///
+    /// # Errors
+    /// Those of [`Child::export`], and `Cancelled`.
+    pub fn export(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.files("export")?.export(path.as_ref())
+    }
+
+    /// As [`Child::diff`].
+    ///
+    /// # Errors
+    /// Those of [`Child::diff`], and `Cancelled`.
+    pub fn diff(&self) -> Result<Vec<Change>> {
+        self.files("compare")?.diff(self.child)
+    }
+
+    fn files(&self, operation: &'static str) -> Result<Files> {
+        Ok(Files { cancel: Some(self.cancel.clone()), ..self.child.files(operation)? })
     }
 }

@@ -20,5 +20,6 @@ pub use child::Child;
 pub use collect::Collector;
 pub use command::{Command, Output};
 pub use exit::{ExitReason, ExitStatus};
+pub use files::CancellableChild;
 pub use root::Root;
 pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};

@@ -141,6 +141,11 @@ impl Image {
         self.unpack_all(&|_| {})
     }
 
+    /// Whether its layers are there, so that [`layers`](Self::layers) and a start do not wait for them.
+    pub fn is_unpacked(&self) -> bool {
+        self.inner.layers.get().is_some() || self.images.is_unpacked(self)
+    }
+
     /// As [`layers`](Self::layers); `unpacked` is told the number of each layer that is done.
     pub(super) fn unpack_all(&self, unpacked: &dyn Fn(usize)) -> Result<Vec<PathBuf>> {
         if let Some(layers) = self.inner.layers.get() {

@@ -35,6 +35,10 @@ struct Meta {
 }
 
 impl Images {
+    pub(super) fn is_unpacked(&self, image: &Image) -> bool {
+        image.config().chain_ids().iter().all(|id| self.layout.layer_path(id).join("fs").exists())
+    }
+
     /// Unpacks what is missing of `image`; see [`Image::layers`]. `unpacked` is told the number of
     /// each layer that is done, be it visible yet or not.
     pub(super) fn unpack(&self, image: &Image, unpacked: &dyn Fn(usize)) -> Result<Vec<PathBuf>> {
