@@ -3,20 +3,30 @@
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 
-use napi::bindgen_prelude::Object;
+use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, Result};
 use napi_derive::napi;
+use skep::container::CancellableChild;
 
+use crate::cancel::Cancel;
+use crate::commit::Commit;
 use crate::error::Failure;
 use crate::exit::{ExitStatus, Usage};
+use crate::image::{Image, changes};
 use crate::leash::Leash;
+use crate::pool;
 use crate::promise::{Promise, offload};
 use crate::reactor::{self, Task};
 
 /// [`skep::Child`], with its pipes until JavaScript takes them.
 #[napi]
 pub struct Child {
-    child: Arc<skep::Child>,
+    id: String,
+    stop_signal: i32,
+    /// `None` once it is released.
+    child: Option<Arc<skep::Child>>,
+    /// Whether files are kept for it.
+    keeps: bool,
     pipes: [Option<OwnedFd>; 3],
 }
 
@@ -24,13 +34,13 @@ pub struct Child {
 impl Child {
     #[napi(getter)]
     pub fn id(&self) -> &str {
-        self.child.id()
+        &self.id
     }
 
     /// The number of the signal that asks it to stop.
     #[napi(getter)]
     pub fn stop_signal(&self) -> i32 {
-        self.child.stop_signal()
+        self.stop_signal
     }
 
     /// The host's end of stream 0, 1 or 2, if it is a pipe that has not been taken: the caller's to
@@ -43,32 +53,99 @@ impl Child {
     /// A promise of its end. Until then the reactor holds it.
     #[napi]
     pub fn exit<'env>(&self, env: &'env Env, leash: &Leash) -> Result<Object<'env>> {
+        let child = self.child(env, "wait for")?;
         let (promise, object) = Promise::new(env)?;
-        let task = Box::new(Exit { child: Arc::clone(&self.child), promise });
+        let task = Box::new(Exit { child, promise });
         reactor::watch(leash.link(), task);
         Ok(object)
     }
 
     #[napi]
     pub fn signal(&self, env: &Env, number: i32) -> Result<()> {
-        self.child.signal(number).map_err(|error| Failure::from(error).throw(env))
+        // One that is released has ended.
+        let Some(child) = &self.child else { return Ok(()) };
+        child.signal(number).map_err(|error| Failure::from(error).throw(env))
     }
 
     #[napi]
     pub fn usage<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
-        let child = Arc::clone(&self.child);
-        offload(env, move || Ok(Usage::from(child.usage()?)))
+        let child = self.child(env, "measure")?;
+        offload(env, &pool::SHORT, move || Ok(Usage::from(child.usage()?)))
     }
-}
 
-impl From<skep::Child> for Child {
-    fn from(mut child: skep::Child) -> Child {
+    /// A promise of an image of its own and of what it has written.
+    #[napi]
+    pub fn commit<'env>(
+        &self,
+        env: &'env Env,
+        cancel: &Cancel,
+        commit: Commit,
+    ) -> Result<Object<'env>> {
+        self.long(env, "commit", cancel, move |child| {
+            child.commit(&commit.build()?).map(Image::from)
+        })
+    }
+
+    /// A promise of what it has changed of its root.
+    #[napi]
+    pub fn diff<'env>(&self, env: &'env Env, cancel: &Cancel) -> Result<Object<'env>> {
+        self.long(env, "compare", cancel, |child| child.diff().map(changes))
+    }
+
+    /// A promise that its files are an archive.
+    #[napi]
+    pub fn export<'env>(
+        &self,
+        env: &'env Env,
+        cancel: &Cancel,
+        path: String,
+    ) -> Result<Object<'env>> {
+        self.long(env, "export", cancel, move |child| child.export(path))
+    }
+
+    fn long<'env, T: ToNapiValue + Send + 'static>(
+        &self,
+        env: &'env Env,
+        operation: &str,
+        cancel: &Cancel,
+        work: impl FnOnce(&CancellableChild<'_>) -> skep::Result<T> + Send + 'static,
+    ) -> Result<Object<'env>> {
+        let (child, cancel) = (self.child(env, operation)?, cancel.0.clone());
+        offload(env, &pool::LONG, move || work(&child.cancellable(&cancel)).map_err(Failure::from))
+    }
+
+    /// A promise that files kept for it are removed. It has ended.
+    #[napi]
+    pub fn release<'env>(&mut self, env: &'env Env) -> Result<Object<'env>> {
+        let child = self.child.take();
+        offload(env, &pool::SHORT, move || {
+            drop(child);
+            Ok(())
+        })
+    }
+
+    fn child(&self, env: &Env, operation: &str) -> Result<Arc<skep::Child>> {
+        self.child.clone().ok_or_else(|| Failure::released(operation, &self.id).throw(env))
+    }
+
+    pub(crate) fn new(mut child: skep::Child, keeps: bool) -> Child {
         let pipes = [
             child.stdin.take().map(OwnedFd::from),
             child.stdout.take().map(OwnedFd::from),
             child.stderr.take().map(OwnedFd::from),
         ];
-        Child { child: Arc::new(child), pipes }
+        let (id, stop_signal) = (child.id().to_owned(), child.stop_signal());
+        Child { id, stop_signal, child: Some(Arc::new(child)), keeps, pipes }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.keeps {
+            let child = self.child.take();
+            // The garbage collector is not to wait until its files are removed.
+            let _ = pool::SHORT.submit(move || drop(child));
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::command::Spec;
 use crate::error::Failure;
 use crate::image::Images;
 use crate::leash::{Leash, Link};
+use crate::pool;
 use crate::promise::{Promise, offload, submit};
 use crate::reactor;
 use crate::root::Root;
@@ -30,7 +31,7 @@ impl Engine {
     /// A promise of an engine; of the default store without a path.
     #[napi]
     pub fn open(env: &Env, store: Option<String>) -> Result<Object<'_>> {
-        offload(env, move || {
+        offload(env, &pool::SHORT, move || {
             let engine = match store {
                 Some(path) => skep::Engine::open(path)?,
                 None => skep::Engine::open_default()?,
@@ -48,7 +49,7 @@ impl Engine {
     #[napi]
     pub fn close<'env>(&mut self, env: &'env Env) -> Result<Object<'env>> {
         let engine = self.0.take();
-        offload(env, move || {
+        offload(env, &pool::SHORT, move || {
             drop(engine);
             Ok(())
         })
@@ -67,7 +68,7 @@ impl Engine {
         let link = leash.link();
         let command = self.prepare(env, target, spec)?;
         let (promise, object) = Promise::new(env)?;
-        submit(env, move || match start(&link, command, Command::collect) {
+        submit(env, &pool::SHORT, move || match start(&link, command, Command::collect) {
             Err(failure) => promise.settle(Err(failure)),
             Ok(collector) => {
                 let run = Run { collector, promise, text, result: None };
@@ -87,8 +88,11 @@ impl Engine {
         leash: &Leash,
     ) -> Result<Object<'env>> {
         let link = leash.link();
+        let keeps = spec.keep_files == Some(true);
         let command = self.prepare(env, target, spec)?;
-        offload(env, move || start(&link, command, Command::spawn).map(Child::from))
+        offload(env, &pool::SHORT, move || {
+            start(&link, command, Command::spawn).map(|child| Child::new(child, keeps))
+        })
     }
 
     /// What can be done on JavaScript's thread; the rest is left to the function returned.
