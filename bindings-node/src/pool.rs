@@ -18,7 +18,10 @@ pub(crate) static SHORT: Pool = Pool::new("skep-pool", 4, Duration::MAX);
 /// must hold up neither a start nor, as long as they are not that many, one another.
 pub(crate) static LONG: Pool = Pool::new("skep-images", 64, Duration::from_secs(5));
 
-type Job = Box<dyn FnOnce() + Send>;
+/// For images that are unpacked in their first start, which must not wait for a pull either.
+pub(crate) static UNPACK: Pool = Pool::new("skep-unpack", 4, Duration::from_secs(5));
+
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that do jobs in the order of their submission.
 pub(crate) struct Pool {
@@ -46,18 +49,22 @@ impl Pool {
     /// Has `job` done.
     ///
     /// # Errors
-    /// If there is no thread, and none can be made.
-    pub(crate) fn submit(&'static self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    /// If there is no thread, and none can be made; with the job.
+    pub(crate) fn submit(
+        &'static self,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), (io::Error, Job)> {
+        let job: Job = Box::new(job);
         let mut state = self.lock();
         if state.jobs.len() >= state.idle && state.threads < self.most {
             match thread::Builder::new().name(self.name.into()).spawn(move || self.work()) {
                 Ok(_) => state.threads += 1,
-                Err(error) if state.threads == 0 => return Err(error),
+                Err(error) if state.threads == 0 => return Err((error, job)),
                 // The others will come to it.
                 Err(_) => {}
             }
         }
-        state.jobs.push_back(Box::new(job));
+        state.jobs.push_back(job);
         self.changed.notify_one();
         Ok(())
     }

@@ -52,5 +52,5 @@ pub(crate) fn submit(
     pool: &'static Pool,
     job: impl FnOnce() + Send + 'static,
 ) -> Result<()> {
-    pool.submit(job).map_err(|error| Failure::scarce("start", "a thread", error).throw(env))
+    pool.submit(job).map_err(|(error, _)| Failure::scarce("start", "a thread", error).throw(env))
 }

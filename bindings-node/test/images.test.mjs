@@ -215,6 +215,24 @@ test('an image that was pulled with a signal outlives it', async () => {
   assert.equal((await other.engine.run(image, ['echo', 'a'])).stdout, 'a\n');
 });
 
+test('a first start unpacks its image, which an abort ends', async () => {
+  const { engine: other } = await testEngine();
+  const reference = `${REGISTRY}/skep/node-first:1`;
+  await images.push(large, reference, { registries });
+  const image = await other.images.pull(reference, { registries, unpack: false });
+  const usage = async () => (await other.images.diskUsage()).images.at(-1).layers;
+  const controller = new AbortController();
+  const run = rejection(other.run(image, ['/data'], { signal: controller.signal }));
+  controller.abort();
+  assert.equal((await run).name, 'AbortError');
+  assert.equal(await usage(), 0);
+  // Others do not have to wait for it.
+  const first = rejection(other.run(reference, ['/data']));
+  assert.equal((await other.run(IMAGE, ['echo', 'a'])).stdout, 'a\n');
+  assert.equal((await first).code, 'ERR_SKEP_NOT_EXECUTABLE');
+  assert.ok((await usage()) >= 16 << 20);
+});
+
 test('close cancels what is done with images', async () => {
   const { name, registries: access, sockets } = await silent();
   const other = await Engine.open(join(temporary(), 'store'));
