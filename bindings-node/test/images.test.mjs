@@ -139,7 +139,7 @@ test('pulls that hang hold up neither starts, nor looks, nor files, and their th
 test('progress: the last report of each blob comes before the end, and a slow callback gets fewer', async () => {
   const reference = `${REGISTRY}/skep/node-progress:1`;
   const reports = [];
-  const block = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
+  const block = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
   const onProgress = (report) => {
     reports.push(report);
     block();
@@ -152,7 +152,7 @@ test('progress: the last report of each blob comes before the end, and a slow ca
     const last = reports.filter((report) => report.blob === blob).at(-1);
     assert.deepEqual(last, { blob, total: size, sent: size, done: 'sent' });
   }
-  // 64 steps of 256 KiB, and 30 ms for each.
+  // Of 64 steps of 256 KiB: all of them would take 13 seconds.
   assert.ok(told < 60, `${told} reports`);
   await delay(50);
   assert.equal(reports.length, told);
@@ -176,7 +176,7 @@ test('progress: the last report of each blob comes before the end, and a slow ca
   assert.deepEqual(pulled.at(-1), { layer, total: size, fetched: size, unpacked: true });
   assert.ok(pulled.length < 60, `${pulled.length} reports`);
   const fetched = pulled.map((report) => report.fetched);
-  assert.deepEqual(fetched, fetched.toSorted?.((a, b) => a - b) ?? fetched);
+  assert.deepEqual(fetched, [...fetched].sort((a, b) => a - b));
 });
 
 test('what a callback throws ends the operation, and is what comes of it', async () => {
@@ -446,8 +446,8 @@ test('an Image stands for its id in save and push', async () => {
   assert.equal((await other.images.load(archive)).digest, image.digest);
   await other.close();
   const digest = await images.push(image, `${REGISTRY}/skep/node-image:1`, { registries });
-  assert.deepEqual(await registries.resolve(`${REGISTRY}/skep/node-image:1`), {
-    mediaType: image.inspect().manifest.mediaType, digest, size: (await registries.resolve(`${REGISTRY}/skep/node-image:1`)).size,
-    platform: null, artifactType: null, annotations: {},
-  });
+  const { size, ...found } = await registries.resolve(`${REGISTRY}/skep/node-image:1`);
+  const { mediaType } = image.inspect().manifest;
+  assert.deepEqual(found, { mediaType, digest, platform: null, artifactType: null, annotations: {} });
+  assert.ok(size > 0);
 });
