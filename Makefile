@@ -1,6 +1,7 @@
 # make demo    runs the main job: an image is made, loaded, and a command runs in it
 # make test    passes the tests, on this kernel and in a virtual machine with cgroup v2
 # make check   fmt, clippy, docs, the keeper for aarch64: what runs nothing
+# make fuzz    runs the fuzz targets for longer, and keeps what they find
 # make bench   measures skep beside its peers, as ratios
 # make dist    builds a wheel, an npm package and a C prefix into dist/, each tested in a clean place
 #
@@ -16,7 +17,7 @@ GUEST := x86_64-unknown-linux-gnu
 
 BUILD_PACKAGES := gcc libc6-dev make git ca-certificates
 IMAGE_PACKAGES := mmdebstrap umoci skopeo python3
-TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun docker-registry openssl
+TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun docker-registry openssl g++
 BENCH_PACKAGES := runc crun bubblewrap busybox-static
 VM_PACKAGES = $(shell tests/vm/run --packages)
 
@@ -28,7 +29,7 @@ BESIDE_REGISTRIES = $(CURDIR)/tests/registry/run
 LANGUAGES := python node c
 
 .PHONY: all demo test test-native test-vm test-languages check fmt clippy doc aarch64 bench images dist clean
-.PHONY: deps-build deps-images deps-test deps-bench rust-test
+.PHONY: fuzz test-fuzz deps-build deps-images deps-test deps-bench rust-test
 
 all:
 	$(CARGO) build --release --workspace
@@ -60,10 +61,21 @@ images: deps-images
 demo: images
 	$(CARGO) run --release --example limits -- $(SKEP_CACHE)/images/app.tar
 
-test: check test-native test-languages dist test-vm
+test: check test-native test-fuzz test-languages dist test-vm
 
 test-native: deps-test images $(SKEP_CACHE)/rootfs.tar
 	$(TEST_ENVIRONMENT) $(BESIDE_REGISTRIES) $(CARGO) test --workspace --no-fail-fast
+
+# How often each fuzz target runs in `make test`, some seconds each, and in `make fuzz`.
+FUZZ_RUNS_SHORT := 5000
+FUZZ_RUNS := 2000000
+FUZZ_ENVIRONMENT = SKEP_FUZZ_TARGET=$(CURDIR)/target/fuzz CARGO=$(CARGO)
+
+test-fuzz: deps-test
+	$(FUZZ_ENVIRONMENT) fuzz/run $(FUZZ_RUNS_SHORT)
+
+fuzz: deps-test
+	$(FUZZ_ENVIRONMENT) SKEP_FUZZ_CORPUS=$(SKEP_CACHE)/fuzz fuzz/run $(FUZZ_RUNS)
 
 # The root file system of the behaviours, for all languages.
 $(SKEP_CACHE)/rootfs.tar: tests/behaviours/rootfs.sh | deps-test
@@ -88,6 +100,7 @@ check: fmt clippy doc aarch64 $(LANGUAGES:%=%-check)
 
 fmt:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 
 clippy: deps-build
 	$(CARGO) clippy --workspace --all-targets -- -D warnings

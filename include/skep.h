@@ -19,8 +19,8 @@
  * takes `error` as its last parameter: where the error is written, or NULL. An error is written
  * only by a failure, and is then yours to skep_error_free(); all other outputs are written only by a
  * success. They come last, before `error`, and may not be NULL unless it says so. Functions that set
- * an option of a command return a code too, and keep the error for its start. What cannot fail
- * returns its value.
+ * an option (of a command, a pull, a push, a commit, of registries) return a code too, and keep the
+ * error for its use. What cannot fail returns its value.
  *
  * NULL. An object, string or output that is NULL and should not be is SKEP_INVALID_INPUT, never a
  * crash; the functions that return a value say what they return for it. Freeing NULL does nothing.
@@ -35,14 +35,18 @@
  *
  * Threads. Where a function takes an object as const, any number of threads may call it at once with
  * the same object; where not, one at a time, which need not be the one that made the object. So
- * engines, images, lists, children, outputs and errors are for any thread; commands, and collectors
- * while they advance, for one at a time. An object is freed when nobody uses it any more.
+ * engines, images, lists, children, outputs and errors are for any thread; commands, other options
+ * while they are set, and collectors while they advance, for one at a time. An object is freed when
+ * nobody uses it any more.
+ *
+ * Cancelling. skep_engine_cancellable() gives another handle of an engine, whose long operations end
+ * with SKEP_CANCELLED once skep_cancel_cancel() is called, by any thread.
  *
  * Your program is left alone: no signal handler, no SIGCHLD, nothing for your waitpid(-1), no
- * thread, no output, no file descriptor without close-on-exec, and nothing to be set up or torn
- * down. In a forked copy of it, starting containers and using those of the original fails with
- * SKEP_INVALID_STATE, and freeing is fine. Containers end with their objects, and with your program,
- * even if that is killed.
+ * thread that a call leaves behind, no output, no file descriptor without close-on-exec, and nothing
+ * to be set up or torn down. In a forked copy of it, starting containers and using those of the
+ * original fails with SKEP_INVALID_STATE, and freeing is fine. Containers end with their objects, and
+ * with your program, even if that is killed.
  *
  * Containers need root; limits need control groups, v1 or v2.
  */
@@ -197,6 +201,98 @@ enum skep_exit_reason {
 };
 
 /**
+ * A form in which images are saved.
+ */
+enum skep_archive_format {
+    /**
+     * `manifest.json` and plain layers: what all versions of docker load.
+     */
+    SKEP_ARCHIVE_DOCKER = 0,
+    /**
+     * An OCI image layout in an archive. Every blob is kept as it is, and with it all digests.
+     */
+    SKEP_ARCHIVE_OCI = 1,
+};
+
+/**
+ * What skep_engine_prune_images() removes.
+ */
+enum skep_prune {
+    /**
+     * Files that no image needs.
+     */
+    SKEP_PRUNE_FILES = 0,
+    /**
+     * Images without a name that nobody uses, and such files: docker's `image prune`.
+     */
+    SKEP_PRUNE_NAMELESS = 1,
+    /**
+     * All images that nobody uses, and such files: docker's `image prune --all`.
+     */
+    SKEP_PRUNE_UNUSED = 2,
+};
+
+/**
+ * How a registry came to have a blob.
+ */
+enum skep_pushed {
+    /**
+     * It has not all of it yet.
+     */
+    SKEP_PUSHED_NOT = 0,
+    /**
+     * It was sent.
+     */
+    SKEP_PUSHED_SENT = 1,
+    /**
+     * The repository had it.
+     */
+    SKEP_PUSHED_EXISTED = 2,
+    /**
+     * Another repository of the registry had it.
+     */
+    SKEP_PUSHED_MOUNTED = 3,
+    /**
+     * In a way that is newer than this interface.
+     */
+    SKEP_PUSHED_OTHERWISE = 4,
+};
+
+/**
+ * What became of a path.
+ */
+enum skep_change_kind {
+    /**
+     * It was not there. In a directory that was not there, so is everything.
+     */
+    SKEP_CHANGE_ADDED = 1,
+    /**
+     * Its type, owner, mode, xattrs, contents or, unless it is a directory, date is another.
+     */
+    SKEP_CHANGE_CHANGED = 2,
+    /**
+     * It is there no more, and neither is what was in it.
+     */
+    SKEP_CHANGE_DELETED = 3,
+};
+
+/**
+ * Ends operations that take long: those through the engines, images and registries that were made
+ * with it. Any number of threads may use it at once.
+ */
+struct skep_cancel;
+
+/**
+ * One path that is other in one root file system than in another.
+ */
+struct skep_change;
+
+/**
+ * All that is other, by path. It never changes: any thread may read it.
+ */
+struct skep_change_list;
+
+/**
  * A running container. Freeing it kills the container and removes what it has written; so does the
  * end of your program, however it ends.
  *
@@ -228,6 +324,31 @@ struct skep_collector;
 struct skep_command;
 
 /**
+ * What an image made by a commit is called, and how it differs from the one it is made of, beside its
+ * files. For one thread at a time while options are set; any number of threads may commit with it.
+ *
+ * The functions that set options return a code and may be called without looking at it: the first
+ * that failed fails every later commit, with its error.
+ */
+struct skep_commit;
+
+/**
+ * What a registry has under a name, or for an image. It never changes: any thread may read it.
+ */
+struct skep_descriptor;
+
+/**
+ * Several of them. It never changes: any thread may read it.
+ */
+struct skep_descriptor_list;
+
+/**
+ * What the images of a store take of the disk: bytes that the file system has given out. It never
+ * changes: any thread may read it.
+ */
+struct skep_disk_usage;
+
+/**
  * A container engine inside your program, on a store of images.
  *
  * Any number of threads may use it at once. It starts no thread. Its first container starts a small
@@ -255,9 +376,108 @@ struct skep_image;
 struct skep_image_list;
 
 /**
+ * What one image takes of the disk.
+ */
+struct skep_image_usage;
+
+/**
+ * Keeps an image in its store. For any thread.
+ */
+struct skep_lease;
+
+/**
  * How a container ended and all it has said. It never changes: any thread may read it.
  */
 struct skep_output;
+
+/**
+ * What was removed. It never changes: any thread may read it.
+ */
+struct skep_pruned;
+
+/**
+ * How images are pulled. For one thread at a time while options are set; any number of threads may
+ * pull with it.
+ *
+ * The functions that set options return a code and may be called without looking at it: the first
+ * that failed fails every later pull, with its error.
+ */
+struct skep_pull_options;
+
+/**
+ * How images are pushed; otherwise as skep_pull_options.
+ */
+struct skep_push_options;
+
+/**
+ * The registries as your program reaches them: with which credentials, certificates and mirrors.
+ *
+ * By default they are asked by https, with the platform's certificates, anonymously first, and then
+ * with the credentials that docker's or podman's files have for them. Proxies are those of the
+ * environment (HTTPS_PROXY, NO_PROXY).
+ *
+ * It keeps connections and tokens: use one for many calls. Any number of threads may ask at once;
+ * options are set by one thread at a time, before. Their functions return a code and may be called
+ * without looking at it: the first that failed fails every later use, with its error. `registry` is
+ * the name of one, or of a mirror, as references write it: "docker.io", "localhost:5000".
+ */
+struct skep_registries;
+
+/**
+ * One step of how an image came to be. It never changes: any thread may read it.
+ */
+struct skep_step;
+
+/**
+ * Several strings. It never changes: any thread may read it.
+ */
+struct skep_text_list;
+
+/**
+ * How far one layer of a pull is. Later versions may have more fields at its end: read it where it
+ * is.
+ */
+struct skep_pull_progress {
+    /**
+     * The digest of the layer's blob, "sha256:...".
+     */
+    const char *layer;
+    /**
+     * The blob's bytes.
+     */
+    uint64_t total;
+    /**
+     * Those of them that are here.
+     */
+    uint64_t fetched;
+    /**
+     * Whether the layer is unpacked.
+     */
+    bool unpacked;
+};
+
+/**
+ * How far one blob of a push is: a layer, or the configuration. Later versions may have more fields
+ * at its end: read it where it is.
+ */
+struct skep_push_progress {
+    /**
+     * The blob's digest, "sha256:...".
+     */
+    const char *blob;
+    /**
+     * The blob's bytes.
+     */
+    uint64_t total;
+    /**
+     * Those of them that were sent: in this attempt, for after a break it begins again.
+     */
+    uint64_t sent;
+    /**
+     * How the registry came to have it: one of `enum skep_pushed`.
+     */
+    int done;
+};
 
 /**
  * What a whole container used; SKEP_NOT_COUNTED where this kernel does not count it.
@@ -407,6 +627,63 @@ int skep_engine_open(const char *path, struct skep_engine **engine, struct skep_
 void skep_engine_free(struct skep_engine *engine);
 
 /**
+ * Makes one that is not cancelled.
+ */
+int skep_cancel_new(struct skep_cancel **cancel, struct skep_error **error);
+
+/**
+ * Makes what was made with it fail with SKEP_CANCELLED, now and later: operations under way usually
+ * within a few milliseconds. What is all but done may still succeed. It is for good, and to cancel
+ * again does nothing; nor does NULL.
+ *
+ * Any thread may call it, one that is told of progress too; a signal handler may not: it takes a
+ * lock. The resolution of a host's name and the kernel's writing to the disk are not interrupted.
+ */
+void skep_cancel_cancel(const struct skep_cancel *cancel);
+
+/**
+ * Whether it is cancelled; false for NULL.
+ */
+bool skep_cancel_is_cancelled(const struct skep_cancel *cancel);
+
+/**
+ * Frees it. NULL is fine. What was made with it goes on, and cannot be cancelled any more.
+ */
+void skep_cancel_free(struct skep_cancel *cancel);
+
+/**
+ * Makes another handle of an engine, whose operations on images `cancel` ends: be they waiting for a
+ * registry, for another process or for a slow pipe. So it does with those on images that are found,
+ * loaded or pulled through it, on containers of these, and with the unpacking at a start. Containers
+ * themselves are not ended.
+ *
+ * Nothing is half visible after it; a pull leaves what it has fetched for the next.
+ */
+int skep_engine_cancellable(const struct skep_engine *engine,
+                            const struct skep_cancel *cancel,
+                            struct skep_engine **cancellable,
+                            struct skep_error **error);
+
+/**
+ * Makes another handle of an image, whose operations `cancel` ends, and nothing else.
+ */
+int skep_image_cancellable(const struct skep_image *image,
+                           const struct skep_cancel *cancel,
+                           struct skep_image **cancellable,
+                           struct skep_error **error);
+
+/**
+ * Makes another handle of registries, on the same connections, whose questions `cancel` ends. Pulls
+ * and pushes are ended by their engine's.
+ *
+ * Errors: the first that an option's function returned.
+ */
+int skep_registries_cancellable(const struct skep_registries *registries,
+                                const struct skep_cancel *cancel,
+                                struct skep_registries **cancellable,
+                                struct skep_error **error);
+
+/**
  * Loads the only image of the archive or directory at `path`: what `docker save`, `podman save` and
  * `skopeo copy` write to `docker-archive:`, `oci-archive:` or `oci:`. An archive may be compressed
  * by gzip or zstd. The image gets the names it has there; they are taken from other images.
@@ -541,6 +818,450 @@ const struct skep_image *skep_image_list_at(const struct skep_image_list *list, 
 void skep_image_list_free(struct skep_image_list *list);
 
 /**
+ * How many steps an image's history has; 0 for NULL.
+ */
+size_t skep_image_history_length(const struct skep_image *image);
+
+/**
+ * Step number `index` of an image's history, from 0, which is the bottom; NULL behind the last. It is
+ * the image's, and not to be freed.
+ */
+const struct skep_step *skep_image_history_at(const struct skep_image *image,
+                                              size_t index);
+
+/**
+ * When it was made, in RFC 3339. NULL if the history does not say, and for NULL, as with the functions
+ * below; valid as long as the image.
+ */
+const char *skep_step_created(const struct skep_step *step);
+
+/**
+ * The command that made it.
+ */
+const char *skep_step_created_by(const struct skep_step *step);
+
+/**
+ * Who made it.
+ */
+const char *skep_step_author(const struct skep_step *step);
+
+/**
+ * Anything else that is said of it.
+ */
+const char *skep_step_comment(const struct skep_step *step);
+
+/**
+ * The digest of the layer that it made, "sha256:..."; NULL if it made none.
+ */
+const char *skep_step_layer(const struct skep_step *step);
+
+/**
+ * Bytes of that layer's blob; 0 without one.
+ */
+uint64_t skep_step_layer_size(const struct skep_step *step);
+
+/**
+ * Saves the images of a list of names and ids, which ends in NULL, into one archive, which replaces a
+ * file at `path`. `format` is one of `enum skep_archive_format`.
+ *
+ * A name saves the image under that name alone, an id under all its names. skep_engine_load_images()
+ * of the archive gives the same images, by id. It is readable by its owner only, deterministic, and at
+ * `path` when it is complete: after an error the former file is there.
+ *
+ * Errors: SKEP_NOT_FOUND if there is no such image, or no directory for the archive;
+ * SKEP_INVALID_INPUT without any names, or if `path` is something else than a file;
+ * SKEP_DIGEST_MISMATCH or SKEP_INVALID_DATA if an image is damaged; SKEP_RESOURCE_EXHAUSTED on a full
+ * disk; SKEP_CANCELLED.
+ */
+int skep_engine_save_images(const struct skep_engine *engine,
+                            const char *const *names,
+                            const char *path,
+                            int format,
+                            struct skep_error **error);
+
+/**
+ * Removes what is not needed: files that no image has, and images if `what`, one of
+ * `enum skep_prune`, says so. Images that containers or leases use stay, whatever process has those.
+ *
+ * Safe at any moment: images that are loaded, committed or unpacked meanwhile are complete.
+ *
+ * Errors: SKEP_INVALID_DATA if the store's index is damaged; those of reading and removing. What was
+ * removed before stays removed.
+ */
+int skep_engine_prune_images(const struct skep_engine *engine,
+                             int what,
+                             struct skep_pruned **pruned,
+                             struct skep_error **error);
+
+/**
+ * How many images were removed; 0 for NULL, as with the numbers below.
+ */
+size_t skep_pruned_length(const struct skep_pruned *pruned);
+
+/**
+ * The id of removed image number `index`, from 0; NULL behind the last. Valid as long as the object.
+ */
+const char *skep_pruned_image(const struct skep_pruned *pruned,
+                              size_t index);
+
+/**
+ * How many blobs were removed.
+ */
+uint64_t skep_pruned_blobs(const struct skep_pruned *pruned);
+
+/**
+ * How many unpacked layers were removed.
+ */
+uint64_t skep_pruned_layers(const struct skep_pruned *pruned);
+
+/**
+ * The bytes of both on the disk.
+ */
+uint64_t skep_pruned_bytes(const struct skep_pruned *pruned);
+
+/**
+ * Frees it. NULL is fine.
+ */
+void skep_pruned_free(struct skep_pruned *pruned);
+
+/**
+ * Measures what the images take of the disk. Every file of every unpacked layer is looked at. What is
+ * damaged counts as unneeded.
+ *
+ * Errors: SKEP_INVALID_DATA if the store's index is damaged; those of reading.
+ */
+int skep_engine_disk_usage(const struct skep_engine *engine,
+                           struct skep_disk_usage **usage,
+                           struct skep_error **error);
+
+/**
+ * Bytes of all blobs; 0 for NULL, as with the numbers below.
+ */
+uint64_t skep_disk_usage_blobs(const struct skep_disk_usage *usage);
+
+/**
+ * Bytes of all unpacked layers.
+ */
+uint64_t skep_disk_usage_layers(const struct skep_disk_usage *usage);
+
+/**
+ * Bytes of both that no image needs: what SKEP_PRUNE_FILES gives back.
+ */
+uint64_t skep_disk_usage_unneeded(const struct skep_disk_usage *usage);
+
+/**
+ * How many images there are.
+ */
+size_t skep_disk_usage_length(const struct skep_disk_usage *usage);
+
+/**
+ * What image number `index` takes, from 0; NULL behind the last. It is the usage's, and not to be
+ * freed.
+ */
+const struct skep_image_usage *skep_disk_usage_at(const struct skep_disk_usage *usage,
+                                                  size_t index);
+
+/**
+ * Frees it. NULL is fine.
+ */
+void skep_disk_usage_free(struct skep_disk_usage *usage);
+
+/**
+ * The image's id, "sha256:..."; NULL for NULL. Valid as long as the whole usage.
+ */
+const char *skep_image_usage_id(const struct skep_image_usage *usage);
+
+/**
+ * Its name number `index`, from 0; NULL behind the last. Valid as long as the whole usage.
+ */
+const char *skep_image_usage_reference(const struct skep_image_usage *usage, size_t index);
+
+/**
+ * Bytes of its blobs; 0 for NULL, as with the numbers below. What several images have counts for each
+ * of them.
+ */
+uint64_t skep_image_usage_blobs(const struct skep_image_usage *usage);
+
+/**
+ * Bytes of its unpacked layers.
+ */
+uint64_t skep_image_usage_layers(const struct skep_image_usage *usage);
+
+/**
+ * Bytes of both that other images have, too: the rest is what removing it gives back.
+ */
+uint64_t skep_image_usage_shared(const struct skep_image_usage *usage);
+
+/**
+ * Whether a container or a lease uses it; false for NULL.
+ */
+bool skep_image_usage_in_use(const struct skep_image_usage *usage);
+
+/**
+ * Makes the defaults.
+ */
+int skep_registries_new(struct skep_registries **registries, struct skep_error **error);
+
+/**
+ * Speaks plain http with `registry`: anyone on the way may read and change what is not named by a
+ * digest.
+ */
+int skep_registries_allow_plain_http(struct skep_registries *registries, const char *registry);
+
+/**
+ * Pulls from this mirror of `registry` first, then from those added later, then from the registry
+ * itself. `mirror` is HOST[:PORT][/PREFIX]; how it is reached is set under HOST[:PORT].
+ */
+int skep_registries_add_mirror(struct skep_registries *registries,
+                               const char *registry,
+                               const char *mirror);
+
+/**
+ * Shows a user's name and password, or an access token in its place, when `registry` asks for
+ * credentials. This and the next two replace each other.
+ */
+int skep_registries_set_password(struct skep_registries *registries,
+                                 const char *registry,
+                                 const char *user,
+                                 const char *password);
+
+/**
+ * Asks the token server of `registry` with this refresh token, docker's `identitytoken`.
+ */
+int skep_registries_set_identity_token(struct skep_registries *registries,
+                                       const char *registry,
+                                       const char *token);
+
+/**
+ * Shows `registry` this bearer token, docker's `registrytoken`.
+ */
+int skep_registries_set_registry_token(struct skep_registries *registries,
+                                       const char *registry,
+                                       const char *token);
+
+/**
+ * Trusts the authorities in `length` bytes of PEM for `registry`, and not the platform's.
+ *
+ * Errors: SKEP_INVALID_INPUT if there is no certificate in it.
+ */
+int skep_registries_set_certificate_authority(struct skep_registries *registries,
+                                              const char *registry,
+                                              const void *pem,
+                                              size_t length);
+
+/**
+ * Shows `registry` the first certificate in `certificates`, with the others, which vouch for it, when
+ * it asks for one. `key` has its key; both are PEM.
+ *
+ * Errors: SKEP_INVALID_INPUT if there is no certificate or key, or they do not belong together.
+ */
+int skep_registries_set_client_certificate(struct skep_registries *registries,
+                                           const char *registry,
+                                           const void *certificates,
+                                           size_t certificates_length,
+                                           const void *key,
+                                           size_t key_length);
+
+/**
+ * Looks for credentials in the files of this list, which ends in NULL, and in no others: docker's
+ * config.json or podman's auth.json. With an empty one, only those that were set here are used.
+ */
+int skep_registries_set_credential_files(struct skep_registries *registries,
+                                         const char *const *paths);
+
+/**
+ * How often one request is made, at least once, when a registry is overloaded, fails or is lost on
+ * the way: 5 times by default; and the pause after the first time, 250 ms by default, which doubles.
+ */
+int skep_registries_set_attempts(struct skep_registries *registries,
+                                 uint32_t attempts,
+                                 int64_t first_pause_ms);
+
+/**
+ * How long a registry may be silent: to connect, to answer, between two pieces of a body. 60 seconds
+ * by default. To resolve a name takes as long as the system takes.
+ */
+int skep_registries_set_timeout_ms(struct skep_registries *registries,
+                                   int64_t timeout_ms);
+
+/**
+ * Asks whether `registry` is one and lets your program in.
+ *
+ * Errors: the first that an option's function returned; SKEP_INVALID_INPUT for a bad name;
+ * SKEP_NOT_FOUND if it is something else; SKEP_PERMISSION_DENIED if it wants other credentials;
+ * SKEP_TIMED_OUT if it is silent; SKEP_IO if it is not reached; SKEP_CANCELLED.
+ */
+int skep_registries_ping(const struct skep_registries *registries,
+                         const char *registry,
+                         struct skep_error **error);
+
+/**
+ * What `reference` names at its registry now: a manifest or an index.
+ *
+ * Errors: as skep_registries_ping(), and as skep_engine_pull_image() for what comes.
+ */
+int skep_registries_resolve(const struct skep_registries *registries,
+                            const char *reference,
+                            struct skep_descriptor **descriptor,
+                            struct skep_error **error);
+
+/**
+ * The tags of `repository`, such as "localhost:5000/app", in the registry's order.
+ *
+ * Errors: as skep_registries_ping(); SKEP_NOT_FOUND if there is no such repository;
+ * SKEP_INVALID_DATA for a malformed answer.
+ */
+int skep_registries_tags(const struct skep_registries *registries,
+                         const char *repository,
+                         struct skep_text_list **tags,
+                         struct skep_error **error);
+
+/**
+ * What refers to the image or artifact that `reference` names, such as signatures: those of
+ * `artifact_type` only, if that is not NULL.
+ *
+ * Errors: as skep_registries_tags().
+ */
+int skep_registries_referrers(const struct skep_registries *registries,
+                              const char *reference,
+                              const char *artifact_type,
+                              struct skep_descriptor_list **referrers,
+                              struct skep_error **error);
+
+/**
+ * Frees it. NULL is fine. Options of pulls and pushes that have it keep what they need of it.
+ */
+void skep_registries_free(struct skep_registries *registries);
+
+/**
+ * Pulls an image from its registry, or a mirror of that, into the store, and names it `reference`.
+ * What the store has already is not fetched again. `options` may be NULL: for this machine's
+ * platform, by https, four blobs at once, then unpacked.
+ *
+ * Every byte is checked against its digest before anything is visible. A pull that fails, or is
+ * killed, leaves what it has fetched for the next. It ends all threads that it starts, which block all
+ * signals, before it returns.
+ *
+ * Errors: the first that an option's function returned; SKEP_INVALID_INPUT for a bad reference;
+ * SKEP_NOT_FOUND if the registry has no such image; SKEP_PERMISSION_DENIED if it lets nobody in with
+ * these credentials; SKEP_UNSUPPORTED if there is none for the platform; SKEP_DIGEST_MISMATCH or
+ * SKEP_INVALID_DATA if what comes is not what was announced; SKEP_TIMED_OUT if the registry is silent;
+ * SKEP_RESOURCE_EXHAUSTED if it wants to be left alone or the disk is full; SKEP_IO if it is not
+ * reached or fails; SKEP_CANCELLED, see skep_engine_cancellable().
+ */
+int skep_engine_pull_image(const struct skep_engine *engine,
+                           const char *reference,
+                           const struct skep_pull_options *options,
+                           struct skep_image **image,
+                           struct skep_error **error);
+
+/**
+ * Pushes an image to the registry of `reference`, under that name; its digest there is
+ * skep_image_digest(). What the registry has is not sent. `options` may be NULL: by https, four blobs
+ * at once. It ends all threads that it starts before it returns.
+ *
+ * Errors: as skep_engine_pull_image(); SKEP_INVALID_INPUT for a bad reference, or one with another
+ * digest; SKEP_NOT_FOUND if the image was removed; SKEP_PERMISSION_DENIED if one may not push there.
+ * The registry may have blobs more then, and no other image under that name.
+ */
+int skep_engine_push_image(const struct skep_engine *engine,
+                           const struct skep_image *image,
+                           const char *reference,
+                           const struct skep_push_options *options,
+                           struct skep_error **error);
+
+/**
+ * Makes options of a pull, all as they are by default.
+ */
+int skep_pull_options_new(struct skep_pull_options **options, struct skep_error **error);
+
+/**
+ * Reaches registries as `registries` says now. They may be freed before the options.
+ */
+int skep_pull_options_set_registries(struct skep_pull_options *options,
+                                     const struct skep_registries *registries);
+
+/**
+ * Pulls the image for a platform, OS/ARCHITECTURE[/VARIANT] such as "linux/arm64": this machine's by
+ * default.
+ */
+int skep_pull_options_set_platform(struct skep_pull_options *options,
+                                   const char *platform);
+
+/**
+ * Fetches so many blobs at once, at least one; 4 by default.
+ */
+int skep_pull_options_set_parallel(struct skep_pull_options *options, size_t blobs);
+
+/**
+ * Whether layers are unpacked at once, as they are by default, or at their first use.
+ */
+int skep_pull_options_set_unpack(struct skep_pull_options *options, bool unpack);
+
+/**
+ * Calls `report` with `user` at each step of each layer: when it begins, every 256 KiB, when it is
+ * here, and when it is unpacked.
+ *
+ * Several threads call it, those of the pull and the one that called for it, one at a time, and wait
+ * until it returns. What it is given is valid until then. It may cancel the pull, and must neither
+ * throw nor longjmp(3), nor wait for the pull. `user`, which may be NULL, is yours, and in use as long
+ * as a pull with these options is under way.
+ */
+int skep_pull_options_set_progress(struct skep_pull_options *options,
+                                   void (*report)(void *user,
+                                                  const struct skep_pull_progress *progress),
+                                   void *user);
+
+/**
+ * Frees options. NULL is fine.
+ */
+void skep_pull_options_free(struct skep_pull_options *options);
+
+/**
+ * Makes options of a push, all as they are by default.
+ */
+int skep_push_options_new(struct skep_push_options **options, struct skep_error **error);
+
+/**
+ * Reaches registries as `registries` says now. They may be freed before the options.
+ */
+int skep_push_options_set_registries(struct skep_push_options *options,
+                                     const struct skep_registries *registries);
+
+/**
+ * Sends so many blobs at once, at least one; 4 by default.
+ */
+int skep_push_options_set_parallel(struct skep_push_options *options, size_t blobs);
+
+/**
+ * Sends blobs in pieces of so many bytes, for registries and proxies that bound a request; in one
+ * piece by default.
+ */
+int skep_push_options_set_chunk(struct skep_push_options *options, uint64_t bytes);
+
+/**
+ * Looks for blobs in this repository of the same registry too, such as "library/debian", before they
+ * are sent. Those that the image has a name in are looked in anyway.
+ */
+int skep_push_options_add_mount_from(struct skep_push_options *options,
+                                     const char *repository);
+
+/**
+ * Calls `report` with `user` at each step of each blob: when it begins, every 256 KiB that are sent,
+ * and when the registry has it. The manifest, which comes last, is not among them. Otherwise as
+ * skep_pull_options_set_progress().
+ */
+int skep_push_options_set_progress(struct skep_push_options *options,
+                                   void (*report)(void *user,
+                                                  const struct skep_push_progress *progress),
+                                   void *user);
+
+/**
+ * Frees options. NULL is fine.
+ */
+void skep_push_options_free(struct skep_push_options *options);
+
+/**
  * Makes a command for a container of an image. Both stay yours, and may be freed before it.
  */
 int skep_command_new(const struct skep_engine *engine,
@@ -673,6 +1394,12 @@ int skep_command_add_tmpfs(struct skep_command *command,
  * Refuses writes to the root file system; off by default. Mounts are as they are.
  */
 int skep_command_set_read_only(struct skep_command *command, bool read_only);
+
+/**
+ * Keeps what the container wrote after its end, until the child is freed, for skep_child_commit(),
+ * skep_child_diff() and skep_child_export(); off by default.
+ */
+int skep_command_set_keep_files(struct skep_command *command, bool keep_files);
 
 /**
  * Lets set-user-ID programs and file capabilities raise privileges inside; off by default, where
@@ -924,6 +1651,191 @@ void skep_child_close_stdin(const struct skep_child *child);
 void skep_child_free(struct skep_child *child);
 
 /**
+ * The directories of an image's unpacked layers, bottom first. What is missing is unpacked: a start
+ * does so itself, and to do it ahead keeps the first start short. To use them, hold a lease.
+ *
+ * Errors: SKEP_DIGEST_MISMATCH if a layer is not what the configuration says; SKEP_INVALID_DATA if it
+ * is malformed or hostile; SKEP_PERMISSION_DENIED without the rights; SKEP_RESOURCE_EXHAUSTED on a full
+ * disk; SKEP_NOT_FOUND if the image was removed; SKEP_CANCELLED.
+ */
+int skep_image_layers(const struct skep_image *image,
+                      struct skep_text_list **paths,
+                      struct skep_error **error);
+
+/**
+ * Keeps an image from being removed, by any process, until the lease is freed. Containers have their
+ * own.
+ *
+ * Errors: SKEP_NOT_FOUND if it was removed since it was found.
+ */
+int skep_image_lease(const struct skep_image *image,
+                     struct skep_lease **lease,
+                     struct skep_error **error);
+
+/**
+ * Frees a lease: the image may be removed. NULL is fine.
+ */
+void skep_lease_free(struct skep_lease *lease);
+
+/**
+ * Writes all files of an image as one tar archive, which replaces a file at `path`, as docker's
+ * `export` does: skep_engine_import_image() makes an image of it, without the configuration. It is
+ * readable by its owner only, deterministic, and at `path` when it is complete.
+ *
+ * Errors: those of skep_image_layers(); SKEP_INVALID_INPUT for an image without layers, or if `path` is
+ * something else than a file; SKEP_UNSUPPORTED for what no archive can hold. The former file stays then.
+ */
+int skep_image_export(const struct skep_image *image,
+                      const char *path,
+                      struct skep_error **error);
+
+/**
+ * Writes all files of a container's root as skep_image_export() does; file systems that are mounted in
+ * it are left out. Its state is as for skep_child_commit().
+ *
+ * Errors: SKEP_INVALID_STATE if its files are gone; those of skep_image_export().
+ */
+int skep_child_export(const struct skep_child *child,
+                      const char *path,
+                      struct skep_error **error);
+
+/**
+ * What is other in an image's files than in those of `base`. Of a directory that was deleted only
+ * itself is among it, of one that was added everything in it.
+ *
+ * Errors: those of skep_image_layers(); SKEP_INVALID_INPUT if either has no layers.
+ */
+int skep_image_diff(const struct skep_image *image,
+                    const struct skep_image *base,
+                    struct skep_change_list **changes,
+                    struct skep_error **error);
+
+/**
+ * What a container has changed of its root, as docker's `diff`. Its state is as for
+ * skep_child_commit().
+ *
+ * Errors: SKEP_INVALID_STATE if its files are gone; those of reading them.
+ */
+int skep_child_diff(const struct skep_child *child,
+                    struct skep_change_list **changes,
+                    struct skep_error **error);
+
+/**
+ * The absolute path, which may be any bytes. Valid as long as the list; NULL for NULL.
+ */
+const char *skep_change_path(const struct skep_change *change);
+
+/**
+ * What became of it: one of `enum skep_change_kind`; 0 for NULL.
+ */
+int skep_change_what(const struct skep_change *change);
+
+/**
+ * How many there are; 0 for NULL.
+ */
+size_t skep_change_list_length(const struct skep_change_list *list);
+
+/**
+ * Change number `index`, from 0; NULL behind the last. It is the list's, and not to be freed.
+ */
+const struct skep_change *skep_change_list_at(const struct skep_change_list *list, size_t index);
+
+/**
+ * Frees a list and its changes. NULL is fine.
+ */
+void skep_change_list_free(struct skep_change_list *list);
+
+/**
+ * Makes a commit without a name that changes nothing but files.
+ */
+int skep_commit_new(struct skep_commit **commit, struct skep_error **error);
+
+/**
+ * The image's name. Another image of that name loses it.
+ */
+int skep_commit_set_reference(struct skep_commit *commit, const char *reference);
+
+/**
+ * What a container of the image runs, in the place of all that the former image says of it: a JSON
+ * object as an image's configuration has it under `config`, with Cmd, Entrypoint, Env, User,
+ * WorkingDir, Labels and so on.
+ */
+int skep_commit_set_config(struct skep_commit *commit, const char *json);
+
+/**
+ * Who made it.
+ */
+int skep_commit_set_author(struct skep_commit *commit, const char *author);
+
+/**
+ * A line for its history.
+ */
+int skep_commit_set_comment(struct skep_commit *commit, const char *comment);
+
+/**
+ * The command that made it, for its history.
+ */
+int skep_commit_set_created_by(struct skep_commit *commit, const char *command);
+
+/**
+ * The time, in seconds since 1970, that all files of the new layer, the image and its history bear:
+ * the same tree is the same image then. By default files keep theirs, and the image bears the present.
+ */
+int skep_commit_set_time_s(struct skep_commit *commit,
+                           int64_t seconds);
+
+/**
+ * The most bytes that the files of the new layer may have in all, holes included: a hostile container
+ * can have a file of any size without having written it. Any number by default.
+ */
+int skep_commit_set_max_size(struct skep_commit *commit,
+                             uint64_t bytes);
+
+/**
+ * Frees it. NULL is fine.
+ */
+void skep_commit_free(struct skep_commit *commit);
+
+/**
+ * Makes an image of a container's own and of what it has written, as `docker commit` does. `commit`
+ * may be NULL: without a name.
+ *
+ * The container may run, have ended and not been waited for, or have its files kept by
+ * skep_command_set_keep_files(). One that runs is not stopped meanwhile: each file is in the image as
+ * it is when it is read.
+ *
+ * Errors: the first that an option's function returned; SKEP_INVALID_INPUT if its root is a directory,
+ * or for a bad reference; SKEP_INVALID_STATE if its files are gone; SKEP_NOT_FOUND if its image was
+ * removed; SKEP_UNSUPPORTED for what a layer cannot hold; SKEP_RESOURCE_EXHAUSTED on a full disk, or
+ * above the commit's limit; SKEP_CANCELLED. The store is as before then.
+ */
+int skep_child_commit(const struct skep_child *child,
+                      const struct skep_commit *commit,
+                      struct skep_image **made,
+                      struct skep_error **error);
+
+/**
+ * Makes an image of this one and of the host's directory `upper`, which overlayfs wrote on top of its
+ * layers. Otherwise as skep_child_commit(), which is what containers have.
+ */
+int skep_image_commit(const struct skep_image *image,
+                      const char *upper,
+                      const struct skep_commit *commit,
+                      struct skep_image **made,
+                      struct skep_error **error);
+
+/**
+ * Makes an image of one layer that has all of this one's files. Its history says how they came.
+ * `commit` may be NULL: without a name.
+ *
+ * Errors: as skep_child_commit(), and those of skep_image_layers().
+ */
+int skep_image_squash(const struct skep_image *image,
+                      const struct skep_commit *commit,
+                      struct skep_image **made,
+                      struct skep_error **error);
+
+/**
  * The id of its container: 32 hexadecimal digits. Valid as long as the collector; NULL for NULL.
  */
 const char *skep_collector_id(const struct skep_collector *collector);
@@ -1017,6 +1929,65 @@ bool skep_exit_status_success(const struct skep_exit_status *status);
  * 64 bytes are enough. Nothing (0, and an empty string) for NULL.
  */
 size_t skep_exit_status_text(const struct skep_exit_status *status, char *buffer, size_t size);
+
+/**
+ * How many there are; 0 for NULL.
+ */
+size_t skep_text_list_length(const struct skep_text_list *list);
+
+/**
+ * String number `index`, from 0; NULL behind the last. Valid as long as the list.
+ */
+const char *skep_text_list_at(const struct skep_text_list *list, size_t index);
+
+/**
+ * Frees a list and its strings. NULL is fine.
+ */
+void skep_text_list_free(struct skep_text_list *list);
+
+/**
+ * The digest of its bytes, "sha256:...". Valid as long as the descriptor; NULL for NULL, as with the
+ * functions below.
+ */
+const char *skep_descriptor_digest(const struct skep_descriptor *descriptor);
+
+/**
+ * Its media type, such as "application/vnd.oci.image.manifest.v1+json". Valid as long as the
+ * descriptor.
+ */
+const char *skep_descriptor_media_type(const struct skep_descriptor *descriptor);
+
+/**
+ * The number of its bytes; 0 for NULL.
+ */
+uint64_t skep_descriptor_size(const struct skep_descriptor *descriptor);
+
+/**
+ * All of it as a JSON object, as the registry has it: `artifactType` and `annotations` too. Valid as
+ * long as the descriptor.
+ */
+const char *skep_descriptor_inspect(const struct skep_descriptor *descriptor);
+
+/**
+ * Frees a descriptor. NULL is fine.
+ */
+void skep_descriptor_free(struct skep_descriptor *descriptor);
+
+/**
+ * How many there are; 0 for NULL.
+ */
+size_t skep_descriptor_list_length(const struct skep_descriptor_list *list);
+
+/**
+ * Descriptor number `index`, from 0; NULL behind the last. It is the list's, and not to be freed.
+ */
+const struct skep_descriptor *skep_descriptor_list_at(const struct skep_descriptor_list *list,
+                                                      size_t index);
+
+/**
+ * Frees a list and its descriptors. NULL is fine.
+ */
+void skep_descriptor_list_free(struct skep_descriptor_list *list);
 
 #ifdef __cplusplus
 }  // extern "C"

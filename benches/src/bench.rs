@@ -16,6 +16,7 @@ use crate::own::{self, DIRECTORY, IMAGE, Own};
 use crate::peers::{self, BWRAP, Peers, RUNC};
 use crate::remote::Remote;
 use crate::root;
+use crate::store;
 use crate::table;
 use crate::throughput;
 use crate::trace;
@@ -30,12 +31,13 @@ const THREADS: [usize; 3] = [1, 2, 8];
 
 /// One table: its name on the command line and the function that prints it.
 type Table = (&'static str, fn(&mut Bench) -> io::Result<()>);
-pub(crate) const TABLES: [Table; 6] = [
+pub(crate) const TABLES: [Table; 7] = [
     ("starts", Bench::starts),
     ("hosts", Bench::hosts),
     ("threads", Bench::threads),
     ("memory", Bench::memory),
     ("languages", Bench::languages),
+    ("store", Bench::store),
     ("steps", Bench::steps),
 ];
 
@@ -219,6 +221,20 @@ impl Bench {
         let field = languages::contenders(self.scratch.path(), &self.tar, rounds);
         let outcomes = contender::race(field, &mut Some(self.limit.drain()?));
         self.print("A run in each language (the goal: at most 1.05 of Rust)", outcomes);
+        Ok(())
+    }
+
+    /// A store with many images.
+    fn store(&mut self) -> io::Result<()> {
+        let rows = store::rows(self.scratch.path(), self.rounds(OWN_ROUNDS))?;
+        println!(
+            "{}",
+            table::plain(
+                "A store of 200 images and 1,000 layers",
+                &store::HEAD.map(str::to_owned),
+                &rows
+            )
+        );
         Ok(())
     }
 

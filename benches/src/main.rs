@@ -1,6 +1,6 @@
 //! skep beside its peers and beside the kernel's own limit, in one run.
 //!
-//!     skep-bench [starts] [hosts] [threads] [memory] [languages] [steps]
+//!     skep-bench [starts] [hosts] [threads] [memory] [languages] [store] [steps]
 //!         [--rounds PERCENT | --quick]
 //!
 //! Prints Markdown tables; without a name all of them. `--rounds 10` runs a tenth of the rounds,
@@ -21,6 +21,7 @@ mod peers;
 mod remote;
 mod root;
 mod stats;
+mod store;
 mod table;
 mod throughput;
 mod trace;

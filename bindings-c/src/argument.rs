@@ -32,6 +32,11 @@ impl<'a> Text<'a> {
         text.map_err(|_| call.refuse(format!("its argument {name} is not UTF-8")))
     }
 
+    /// As [`str`](Self::str), or none.
+    pub(crate) fn optional(self, call: Call, name: &str) -> Result<Option<&'a str>, skep_error> {
+        if self.is_null() { Ok(None) } else { self.str(call, name).map(Some) }
+    }
+
     /// A path of the host, which may be any bytes.
     pub(crate) fn path(self, call: Call, name: &str) -> Result<&'a Path, skep_error> {
         Ok(Path::new(OsStr::from_bytes(self.bytes(call, name)?.to_bytes())))
@@ -46,15 +51,23 @@ impl<'a> Text<'a> {
 
 impl<'a> Texts<'a> {
     pub(crate) fn strings(self, call: Call, name: &str) -> Result<Vec<&'a str>, skep_error> {
+        self.all(call, name)?.into_iter().map(|text| text.str(call, name)).collect()
+    }
+
+    pub(crate) fn paths(self, call: Call, name: &str) -> Result<Vec<&'a Path>, skep_error> {
+        self.all(call, name)?.into_iter().map(|text| text.path(call, name)).collect()
+    }
+
+    fn all(self, call: Call, name: &str) -> Result<Vec<Text<'a>>, skep_error> {
         let list = call.given((!self.0.is_null()).then_some(self.0), name)?;
-        let mut strings = Vec::new();
+        let mut texts = Vec::new();
         loop {
             // SAFETY: the list has a NULL at its end (the caller's promise), not passed so far.
-            let text = unsafe { *list.add(strings.len()) };
+            let text = unsafe { *list.add(texts.len()) };
             if text.is_null() {
-                return Ok(strings);
+                return Ok(texts);
             }
-            strings.push(Text(text, PhantomData).str(call, name)?);
+            texts.push(Text(text, PhantomData));
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::panic::{self, Call, call};
 /// to be the last.
 #[derive(Debug)]
 pub struct skep_child {
-    child: Child,
+    pub(crate) child: Child,
     id: CString,
     stdin: Mutex<Option<ChildStdin>>,
     /// Its number, or -1: whoever asks for it does not wait for a write.

@@ -13,6 +13,7 @@ use crate::error::skep_error;
 use crate::image::skep_image;
 use crate::output::skep_output;
 use crate::panic::{self, Call, call};
+use crate::setting::Setting;
 
 /// A container to be started: what runs in it, and what it may use.
 ///
@@ -26,22 +27,7 @@ use crate::panic::{self, Call, call};
 /// that failed fails every later start, with its error.
 #[derive(Debug)]
 pub struct skep_command {
-    pub(crate) command: Command,
-    /// The error of the first option that could not be set.
-    pub(crate) refused: Option<skep_error>,
-}
-
-impl skep_command {
-    fn new(command: Command) -> Box<skep_command> {
-        Box::new(skep_command { command, refused: None })
-    }
-
-    fn startable(&mut self) -> Result<&mut Command, skep_error> {
-        match &self.refused {
-            Some(error) => Err(error.clone()),
-            None => Ok(&mut self.command),
-        }
-    }
+    pub(crate) setting: Setting<Command>,
 }
 
 /// Makes a command for a container of an image. Both stay yours, and may be freed before it.
@@ -93,7 +79,7 @@ fn new(
         let engine = &call.given(engine, "engine")?.engine;
         let root = root(call)?;
         let slot = call.given(command, "command")?;
-        slot.write(skep_command::new(engine.command(root)));
+        slot.write(Box::new(skep_command { setting: Setting::new(engine.command(root)) }));
         Ok(())
     })
 }
@@ -112,7 +98,7 @@ pub extern "C" fn skep_command_run(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_command_run", error, |call| {
-        let command = call.given(command, "command")?.startable()?;
+        let command = call.given(command, "command")?.setting.get_mut()?;
         let slot = call.given(output, "output")?;
         slot.write(Box::new(command.output()?.into()));
         Ok(())
@@ -135,7 +121,7 @@ pub extern "C" fn skep_command_spawn(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_command_spawn", error, |call| {
-        let command = call.given(command, "command")?.startable()?;
+        let command = call.given(command, "command")?.setting.get_mut()?;
         let slot = call.given(child, "child")?;
         slot.write(Box::new(command.spawn()?.into()));
         Ok(())
@@ -153,7 +139,7 @@ pub extern "C" fn skep_command_collect(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_command_collect", error, |call| {
-        let command = call.given(command, "command")?.startable()?;
+        let command = call.given(command, "command")?.setting.get_mut()?;
         let slot = call.given(collector, "collector")?;
         slot.write(Box::new(command.collect()?.into()));
         Ok(())

@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
-use skep::Engine;
+use skep::{Engine, Images};
 
 use crate::argument::Text;
 use crate::error::skep_error;
@@ -17,6 +17,14 @@ use crate::panic::{self, call};
 #[derive(Debug)]
 pub struct skep_engine {
     pub(crate) engine: Engine,
+    /// Its own, or those that a cancel ends.
+    pub(crate) images: Images,
+}
+
+impl From<Engine> for skep_engine {
+    fn from(engine: Engine) -> skep_engine {
+        skep_engine { images: engine.images().clone(), engine }
+    }
 }
 
 /// Opens an engine on the store at `path`, which is made if it is not there; NULL is
@@ -38,7 +46,7 @@ pub extern "C" fn skep_engine_open(
             true => Engine::open_default()?,
             false => Engine::open(path.path(call, "path")?)?,
         };
-        slot.write(Box::new(skep_engine { engine }));
+        slot.write(Box::new(engine.into()));
         Ok(())
     })
 }

@@ -1,6 +1,8 @@
 //! Errors: a code for programs, a sentence for people.
 
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use skep::ErrorKind;
 
@@ -144,6 +146,11 @@ impl From<skep::Error> for skep_error {
 /// What comes out of an image or an error may have NUL bytes in it; C's strings end at those.
 pub(crate) fn string(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default()
+}
+
+/// A path, which has no NUL bytes.
+pub(crate) fn path_string(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
 
 /// The code of an error, as it was returned with it. SKEP_OK for NULL.

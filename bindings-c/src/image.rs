@@ -10,6 +10,7 @@ use skep::Image;
 use crate::argument::Text;
 use crate::engine::skep_engine;
 use crate::error::{skep_error, string};
+use crate::history::skep_step;
 use crate::panic::{self, call};
 
 /// An image of a store, as it was when it was found. It never changes: any thread may read it.
@@ -21,6 +22,7 @@ pub struct skep_image {
     created: Option<CString>,
     references: Vec<CString>,
     inspection: OnceLock<CString>,
+    history: OnceLock<Vec<skep_step>>,
 }
 
 /// Several images. It never changes: any thread may read it.
@@ -37,8 +39,16 @@ impl From<Image> for skep_image {
             created: image.config().created.as_deref().map(string),
             references: image.references().iter().map(|name| string(&name.to_string())).collect(),
             inspection: OnceLock::new(),
+            history: OnceLock::new(),
             image,
         }
+    }
+}
+
+impl skep_image {
+    pub(crate) fn history(&self) -> &[skep_step] {
+        let steps = || self.image.history().into_iter().map(skep_step::from).collect();
+        self.history.get_or_init(steps)
     }
 }
 
@@ -58,7 +68,7 @@ pub extern "C" fn skep_engine_load_image(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_engine_load_image", error, |call| {
-        let images = call.given(engine, "engine")?.engine.images();
+        let images = &call.given(engine, "engine")?.images;
         let path = path.path(call, "path")?;
         let slot = call.given(image, "image")?;
         slot.write(Box::new(images.load(path)?.into()));
@@ -75,7 +85,7 @@ pub extern "C" fn skep_engine_load_images(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_engine_load_images", error, |call| {
-        let images = call.given(engine, "engine")?.engine.images();
+        let images = &call.given(engine, "engine")?.images;
         let path = path.path(call, "path")?;
         let slot = call.given(list, "list")?;
         let images = images.load_all(path)?.into_iter().map(skep_image::from).collect();
@@ -99,12 +109,9 @@ pub extern "C" fn skep_engine_import_image(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_engine_import_image", error, |call| {
-        let images = call.given(engine, "engine")?.engine.images();
+        let images = &call.given(engine, "engine")?.images;
         let tar = tar.path(call, "tar")?;
-        let reference = match reference.is_null() {
-            true => None,
-            false => Some(reference.str(call, "reference")?),
-        };
+        let reference = reference.optional(call, "reference")?;
         let slot = call.given(image, "image")?;
         slot.write(Box::new(images.import(tar, reference)?.into()));
         Ok(())
@@ -124,7 +131,7 @@ pub extern "C" fn skep_engine_find_image(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_engine_find_image", error, |call| {
-        let images = call.given(engine, "engine")?.engine.images();
+        let images = &call.given(engine, "engine")?.images;
         let name = name.str(call, "name")?;
         let slot = call.given(image, "image")?;
         slot.write(Box::new(images.find(name)?.into()));
@@ -142,7 +149,7 @@ pub extern "C" fn skep_engine_list_images(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_engine_list_images", error, |call| {
-        let images = call.given(engine, "engine")?.engine.images();
+        let images = &call.given(engine, "engine")?.images;
         let slot = call.given(list, "list")?;
         // One that is removed meanwhile is not found any more, and not in the list.
         let found = |line: skep::image::ImageSummary| images.find(&line.id.to_string()).ok();
@@ -164,7 +171,7 @@ pub extern "C" fn skep_engine_tag_image(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_engine_tag_image", error, |call| {
-        let images = call.given(engine, "engine")?.engine.images();
+        let images = &call.given(engine, "engine")?.images;
         images.tag(name.str(call, "name")?, reference.str(call, "reference")?)?;
         Ok(())
     })
@@ -181,7 +188,7 @@ pub extern "C" fn skep_engine_remove_image(
     error: Option<&mut MaybeUninit<Box<skep_error>>>,
 ) -> c_int {
     call("skep_engine_remove_image", error, |call| {
-        let images = call.given(engine, "engine")?.engine.images();
+        let images = &call.given(engine, "engine")?.images;
         images.remove(name.str(call, "name")?)?;
         Ok(())
     })

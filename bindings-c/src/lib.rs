@@ -27,7 +27,17 @@ pub mod error;
 
 pub mod engine;
 
+pub mod cancel;
+
 pub mod image;
+
+pub mod history;
+
+pub mod store;
+
+pub mod registries;
+
+pub mod transfer;
 
 pub mod command;
 
@@ -37,12 +47,19 @@ pub mod bytes;
 
 pub mod child;
 
+pub mod files;
+
+pub mod commit;
+
 pub mod collector;
 
 pub mod output;
 
 pub mod exit;
 
+pub mod list;
+
 // In none.
 pub mod argument;
 mod panic;
+mod setting;

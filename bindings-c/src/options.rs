@@ -10,8 +10,9 @@ use skep::{Bytes, Command, MemorySwap, Mount, Stdio};
 
 use crate::argument::{Text, Texts, bytes};
 use crate::command::skep_command;
-use crate::error::{SKEP_OK, skep_code, skep_error};
-use crate::panic::{Call, contained};
+use crate::error::skep_error;
+use crate::panic::Call;
+use crate::setting::set;
 
 /// What a standard stream of a container is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +34,7 @@ fn configure(
     command: Option<&mut skep_command>,
     change: impl FnOnce(Call, &mut Command) -> Result<(), skep_error>,
 ) -> c_int {
-    let Some(command) = command else { return skep_code::SKEP_INVALID_INPUT as c_int };
-    let result = contained(name, || change(Call(name), &mut command.command));
-    let Err(error) = result else { return SKEP_OK };
-    let code = error.code();
-    command.refused.get_or_insert(error);
-    code
+    set(name, command.map(|command| &mut command.setting), change)
 }
 
 /// Adds an argument. With none at all, the image's command runs. After an image's entrypoint these
@@ -171,6 +167,19 @@ pub extern "C" fn skep_command_set_read_only(
 ) -> c_int {
     configure("skep_command_set_read_only", command, |_, command| {
         command.read_only(read_only);
+        Ok(())
+    })
+}
+
+/// Keeps what the container wrote after its end, until the child is freed, for skep_child_commit(),
+/// skep_child_diff() and skep_child_export(); off by default.
+#[unsafe(no_mangle)]
+pub extern "C" fn skep_command_set_keep_files(
+    command: Option<&mut skep_command>,
+    keep_files: bool,
+) -> c_int {
+    configure("skep_command_set_keep_files", command, |_, command| {
+        command.keep_files(keep_files);
         Ok(())
     })
 }

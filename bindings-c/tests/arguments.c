@@ -121,6 +121,260 @@ static void of_what_returns_a_value(void) {
     CHECK_TEXT(text, "");
 }
 
+static void of_what_images_return(void) {
+    CHECK_NUMBER(skep_image_history_length(NULL), 0);
+    CHECK(skep_image_history_at(NULL, 0) == NULL);
+    CHECK(skep_step_created(NULL) == NULL);
+    CHECK(skep_step_created_by(NULL) == NULL);
+    CHECK(skep_step_author(NULL) == NULL);
+    CHECK(skep_step_comment(NULL) == NULL);
+    CHECK(skep_step_layer(NULL) == NULL);
+    CHECK_NUMBER(skep_step_layer_size(NULL), 0);
+    CHECK_NUMBER(skep_change_list_length(NULL), 0);
+    CHECK(skep_change_list_at(NULL, 0) == NULL);
+    CHECK(skep_change_path(NULL) == NULL);
+    CHECK_NUMBER(skep_change_what(NULL), 0);
+    skep_change_list_free(NULL);
+    CHECK_NUMBER(skep_pruned_length(NULL), 0);
+    CHECK(skep_pruned_image(NULL, 0) == NULL);
+    CHECK_NUMBER(skep_pruned_blobs(NULL) + skep_pruned_layers(NULL) + skep_pruned_bytes(NULL), 0);
+    skep_pruned_free(NULL);
+    CHECK_NUMBER(skep_disk_usage_blobs(NULL) + skep_disk_usage_layers(NULL), 0);
+    CHECK_NUMBER(skep_disk_usage_unneeded(NULL), 0);
+    CHECK_NUMBER(skep_disk_usage_length(NULL), 0);
+    CHECK(skep_disk_usage_at(NULL, 0) == NULL);
+    skep_disk_usage_free(NULL);
+    CHECK(skep_image_usage_id(NULL) == NULL);
+    CHECK(skep_image_usage_reference(NULL, 0) == NULL);
+    CHECK_NUMBER(skep_image_usage_blobs(NULL) + skep_image_usage_layers(NULL), 0);
+    CHECK_NUMBER(skep_image_usage_shared(NULL), 0);
+    CHECK(!skep_image_usage_in_use(NULL));
+    CHECK_NUMBER(skep_text_list_length(NULL), 0);
+    CHECK(skep_text_list_at(NULL, 0) == NULL);
+    skep_text_list_free(NULL);
+    CHECK(skep_descriptor_digest(NULL) == NULL);
+    CHECK(skep_descriptor_media_type(NULL) == NULL);
+    CHECK_NUMBER(skep_descriptor_size(NULL), 0);
+    CHECK(skep_descriptor_inspect(NULL) == NULL);
+    skep_descriptor_free(NULL);
+    CHECK_NUMBER(skep_descriptor_list_length(NULL), 0);
+    CHECK(skep_descriptor_list_at(NULL, 0) == NULL);
+    skep_descriptor_list_free(NULL);
+    skep_lease_free(NULL);
+}
+
+static void of_what_is_done_with_images(void) {
+    const char *names[] = {"localhost/skep-c:1", NULL}, *with_bad[] = {bad, NULL}, *none[] = {NULL};
+    struct skep_text_list *paths;
+    struct skep_lease *lease;
+    struct skep_change_list *changes;
+    struct skep_pruned *pruned;
+    struct skep_disk_usage *usage;
+    IS_NULL(skep_engine_save_images, engine, NULL, names, "x", 0);
+    IS_NULL(skep_engine_save_images, names, engine, NULL, "x", 0);
+    IS_NULL(skep_engine_save_images, path, engine, names, NULL, 0);
+    NOT_UTF8(skep_engine_save_images, names, engine, with_bad, "x", 0);
+    REFUSED(skep_engine_save_images, "its argument format is 2, no skep_archive_format", engine, names,
+            "x", 2);
+    FAILS(skep_engine_save_images(engine, none, "x", 0, &error), SKEP_INVALID_INPUT,
+          "cannot save no images; name at least one");
+    IS_NULL(skep_engine_prune_images, engine, NULL, 0, &pruned);
+    IS_NULL(skep_engine_prune_images, pruned, engine, 0, NULL);
+    REFUSED(skep_engine_prune_images, "its argument what is -1, no skep_prune", engine, -1, &pruned);
+    IS_NULL(skep_engine_disk_usage, engine, NULL, &usage);
+    IS_NULL(skep_engine_disk_usage, usage, engine, NULL);
+    IS_NULL(skep_image_layers, image, NULL, &paths);
+    IS_NULL(skep_image_layers, paths, image, NULL);
+    IS_NULL(skep_image_lease, image, NULL, &lease);
+    IS_NULL(skep_image_lease, lease, image, NULL);
+    IS_NULL(skep_image_export, image, NULL, "x");
+    IS_NULL(skep_image_export, path, image, NULL);
+    IS_NULL(skep_image_diff, image, NULL, image, &changes);
+    IS_NULL(skep_image_diff, base, image, NULL, &changes);
+    IS_NULL(skep_image_diff, changes, image, image, NULL);
+    FAILS(skep_image_export(image, "/proc/none/x", &error), SKEP_NOT_FOUND,
+          "cannot export to /proc/none/x: No such file or directory (os error 2)");
+}
+
+static void of_cancels(void) {
+    struct skep_cancel *cancel;
+    struct skep_engine *of_engine;
+    struct skep_image *of_image;
+    struct skep_registries *registries, *of_registries;
+    FAILS(skep_cancel_new(NULL, &error), SKEP_INVALID_INPUT,
+          "cannot call skep_cancel_new: its argument cancel is NULL");
+    OK(skep_cancel_new(&cancel, &error));
+    OK(skep_registries_new(&registries, &error));
+    IS_NULL(skep_engine_cancellable, engine, NULL, cancel, &of_engine);
+    IS_NULL(skep_engine_cancellable, cancel, engine, NULL, &of_engine);
+    IS_NULL(skep_engine_cancellable, cancellable, engine, cancel, NULL);
+    IS_NULL(skep_image_cancellable, image, NULL, cancel, &of_image);
+    IS_NULL(skep_image_cancellable, cancel, image, NULL, &of_image);
+    IS_NULL(skep_image_cancellable, cancellable, image, cancel, NULL);
+    IS_NULL(skep_registries_cancellable, registries, NULL, cancel, &of_registries);
+    IS_NULL(skep_registries_cancellable, cancel, registries, NULL, &of_registries);
+    IS_NULL(skep_registries_cancellable, cancellable, registries, cancel, NULL);
+    skep_cancel_cancel(NULL);
+    CHECK(!skep_cancel_is_cancelled(NULL));
+    skep_cancel_free(NULL);
+    skep_cancel_free(cancel);
+    skep_registries_free(registries);
+}
+
+/* A setter that refuses what it is given; the first error comes back from every use. */
+#define SETTER(object, text, function, ...)                                        \
+    do {                                                                           \
+        struct skep_##object *made;                                                \
+        OK(skep_##object##_new(&made, &error));                                    \
+        CHECK_NUMBER(function(made, __VA_ARGS__), SKEP_INVALID_INPUT);             \
+        use_##object(made, text);                                                  \
+        skep_##object##_free(made);                                                \
+        CHECK_NUMBER(function(NULL, __VA_ARGS__), SKEP_INVALID_INPUT);             \
+    } while (0)
+
+#define SETTER_CALL(object, function, cause, ...) \
+    SETTER(object, "cannot call " #function ": " cause, function, __VA_ARGS__)
+
+#define SETTER_NULL(object, function, argument, ...) \
+    SETTER_CALL(object, function, "its argument " #argument " is NULL", __VA_ARGS__)
+
+#define SETTER_NOT_UTF8(object, function, argument, ...) \
+    SETTER_CALL(object, function, "its argument " #argument " is not UTF-8", __VA_ARGS__)
+
+static void use_registries(struct skep_registries *registries, const char *text) {
+    struct skep_descriptor *descriptor;
+    struct skep_text_list *tags;
+    struct skep_pull_options *pull;
+    struct skep_image *none;
+    CHECK_NUMBER(skep_registries_set_timeout_ms(registries, -7), SKEP_INVALID_INPUT);
+    FAILS(skep_registries_ping(registries, "localhost:1", &error), SKEP_INVALID_INPUT, text);
+    FAILS(skep_registries_resolve(registries, "localhost:1/x", &descriptor, &error),
+          SKEP_INVALID_INPUT, text);
+    FAILS(skep_registries_tags(registries, "localhost:1/x", &tags, &error), SKEP_INVALID_INPUT, text);
+    /* It goes on to options that it is given to. */
+    OK(skep_pull_options_new(&pull, &error));
+    CHECK_NUMBER(skep_pull_options_set_registries(pull, registries), SKEP_INVALID_INPUT);
+    FAILS(skep_engine_pull_image(engine, "localhost:1/x", pull, &none, &error), SKEP_INVALID_INPUT, text);
+    skep_pull_options_free(pull);
+}
+
+static void use_pull_options(struct skep_pull_options *options, const char *text) {
+    struct skep_image *none;
+    FAILS(skep_engine_pull_image(engine, "localhost:1/x", options, &none, &error), SKEP_INVALID_INPUT,
+          text);
+}
+
+static void use_push_options(struct skep_push_options *options, const char *text) {
+    FAILS(skep_engine_push_image(engine, image, "localhost:1/x", options, &error), SKEP_INVALID_INPUT,
+          text);
+}
+
+static void use_commit(struct skep_commit *commit, const char *text) {
+    struct skep_image *none;
+    FAILS(skep_image_squash(image, commit, &none, &error), SKEP_INVALID_INPUT, text);
+}
+
+static void of_registries(void) {
+    const char *with_null[] = {NULL};
+    struct skep_registries *registries;
+    struct skep_descriptor *descriptor;
+    struct skep_descriptor_list *referrers;
+    struct skep_text_list *tags;
+    FAILS(skep_registries_new(NULL, &error), SKEP_INVALID_INPUT,
+          "cannot call skep_registries_new: its argument registries is NULL");
+    SETTER_NULL(registries, skep_registries_allow_plain_http, registry, NULL);
+    SETTER_NOT_UTF8(registries, skep_registries_allow_plain_http, registry, bad);
+    SETTER_NULL(registries, skep_registries_add_mirror, registry, NULL, "x");
+    SETTER_NULL(registries, skep_registries_add_mirror, mirror, "x", NULL);
+    SETTER_NULL(registries, skep_registries_set_password, registry, NULL, "x", "x");
+    SETTER_NULL(registries, skep_registries_set_password, user, "x", NULL, "x");
+    SETTER_NULL(registries, skep_registries_set_password, password, "x", "x", NULL);
+    SETTER_NULL(registries, skep_registries_set_identity_token, token, "x", NULL);
+    SETTER_NULL(registries, skep_registries_set_registry_token, token, "x", NULL);
+    SETTER_NULL(registries, skep_registries_set_certificate_authority, bytes, "x", NULL, 1);
+    SETTER_CALL(registries, skep_registries_set_certificate_authority,
+                "its argument length is above SSIZE_MAX", "x", bad, SIZE_MAX);
+    SETTER(registries, "cannot use certificate authority given in PEM: it holds none",
+           skep_registries_set_certificate_authority, "x", "garbage", 7);
+    SETTER_NULL(registries, skep_registries_set_client_certificate, bytes, "x", NULL, 1, "x", 1);
+    SETTER(registries, "cannot use client certificate given in PEM: it holds none",
+           skep_registries_set_client_certificate, "x", NULL, 0, NULL, 0);
+    SETTER_CALL(registries, skep_registries_set_attempts, "its argument first_pause_ms is negative", 1, -1);
+    SETTER_CALL(registries, skep_registries_set_timeout_ms, "its argument timeout_ms is negative", -1);
+    SETTER_NULL(registries, skep_registries_set_credential_files, paths, NULL);
+    OK(skep_registries_new(&registries, &error));
+    OK(skep_registries_set_credential_files(registries, with_null));
+    IS_NULL(skep_registries_ping, registries, NULL, "x");
+    IS_NULL(skep_registries_ping, registry, registries, NULL);
+    IS_NULL(skep_registries_resolve, registries, NULL, "x", &descriptor);
+    IS_NULL(skep_registries_resolve, reference, registries, NULL, &descriptor);
+    IS_NULL(skep_registries_resolve, descriptor, registries, "x", NULL);
+    IS_NULL(skep_registries_tags, registries, NULL, "x", &tags);
+    IS_NULL(skep_registries_tags, repository, registries, NULL, &tags);
+    IS_NULL(skep_registries_tags, tags, registries, "x", NULL);
+    IS_NULL(skep_registries_referrers, registries, NULL, "x", NULL, &referrers);
+    IS_NULL(skep_registries_referrers, reference, registries, NULL, NULL, &referrers);
+    IS_NULL(skep_registries_referrers, referrers, registries, "x", NULL, NULL);
+    NOT_UTF8(skep_registries_referrers, artifact_type, registries, "x", bad, &referrers);
+    OK(skep_registries_allow_plain_http(registries, "http://localhost:1"));
+    FAILS(skep_registries_ping(registries, "localhost:1", &error), SKEP_INVALID_INPUT,
+          "cannot ping localhost:1: \"http://localhost:1\" is no registry's name; "
+          "write HOST or HOST:PORT, without http://");
+    skep_registries_free(registries);
+    skep_registries_free(NULL);
+}
+
+static void of_pulls_and_pushes(void) {
+    struct skep_image *pulled;
+    FAILS(skep_pull_options_new(NULL, &error), SKEP_INVALID_INPUT,
+          "cannot call skep_pull_options_new: its argument options is NULL");
+    FAILS(skep_push_options_new(NULL, &error), SKEP_INVALID_INPUT,
+          "cannot call skep_push_options_new: its argument options is NULL");
+    SETTER_NULL(pull_options, skep_pull_options_set_registries, registries, NULL);
+    SETTER_NULL(pull_options, skep_pull_options_set_platform, platform, NULL);
+    SETTER_NOT_UTF8(pull_options, skep_pull_options_set_platform, platform, bad);
+    SETTER_NULL(pull_options, skep_pull_options_set_progress, report, NULL, NULL);
+    SETTER_NULL(push_options, skep_push_options_set_registries, registries, NULL);
+    SETTER_NULL(push_options, skep_push_options_add_mount_from, repository, NULL);
+    SETTER_NULL(push_options, skep_push_options_set_progress, report, NULL, NULL);
+    CHECK_NUMBER(skep_pull_options_set_parallel(NULL, 1), SKEP_INVALID_INPUT);
+    CHECK_NUMBER(skep_pull_options_set_unpack(NULL, true), SKEP_INVALID_INPUT);
+    CHECK_NUMBER(skep_push_options_set_parallel(NULL, 1), SKEP_INVALID_INPUT);
+    CHECK_NUMBER(skep_push_options_set_chunk(NULL, 1), SKEP_INVALID_INPUT);
+    skep_pull_options_free(NULL);
+    skep_push_options_free(NULL);
+    IS_NULL(skep_engine_pull_image, engine, NULL, "x", NULL, &pulled);
+    IS_NULL(skep_engine_pull_image, reference, engine, NULL, NULL, &pulled);
+    IS_NULL(skep_engine_pull_image, image, engine, "x", NULL, NULL);
+    NOT_UTF8(skep_engine_pull_image, reference, engine, bad, NULL, &pulled);
+    IS_NULL(skep_engine_push_image, engine, NULL, image, "x", NULL);
+    IS_NULL(skep_engine_push_image, image, engine, NULL, "x", NULL);
+    IS_NULL(skep_engine_push_image, reference, engine, image, NULL, NULL);
+    NOT_UTF8(skep_engine_push_image, reference, engine, image, bad, NULL);
+}
+
+static void of_commits(void) {
+    struct skep_image *made;
+    FAILS(skep_commit_new(NULL, &error), SKEP_INVALID_INPUT,
+          "cannot call skep_commit_new: its argument commit is NULL");
+    SETTER_NULL(commit, skep_commit_set_reference, reference, NULL);
+    SETTER_NULL(commit, skep_commit_set_author, author, NULL);
+    SETTER_NULL(commit, skep_commit_set_comment, comment, NULL);
+    SETTER_NULL(commit, skep_commit_set_created_by, command, NULL);
+    SETTER_NOT_UTF8(commit, skep_commit_set_reference, reference, bad);
+    SETTER_NULL(commit, skep_commit_set_config, json, NULL);
+    SETTER_CALL(commit, skep_commit_set_config,
+                "its argument json is no configuration: EOF while parsing a value at line 1 column 0", "");
+    CHECK_NUMBER(skep_commit_set_time_s(NULL, 0), SKEP_INVALID_INPUT);
+    CHECK_NUMBER(skep_commit_set_max_size(NULL, 0), SKEP_INVALID_INPUT);
+    skep_commit_free(NULL);
+    IS_NULL(skep_image_squash, image, NULL, NULL, &made);
+    IS_NULL(skep_image_squash, made, image, NULL, NULL);
+    IS_NULL(skep_image_commit, image, NULL, "/", NULL, &made);
+    IS_NULL(skep_image_commit, upper, image, NULL, NULL, &made);
+    IS_NULL(skep_image_commit, made, image, "/", NULL, NULL);
+}
+
 static void of_commands(void) {
     struct skep_command *command;
     struct skep_output *output;
@@ -197,6 +451,7 @@ static void of_options_that_are_numbers(void) {
     OPTION_CALL(skep_command_set_stderr_fd,
                 "its argument fd cannot be duplicated: Bad file descriptor (os error 9)", 1000000);
     CHECK_NUMBER(skep_command_set_read_only(NULL, true), SKEP_INVALID_INPUT);
+    CHECK_NUMBER(skep_command_set_keep_files(NULL, true), SKEP_INVALID_INPUT);
     CHECK_NUMBER(skep_command_set_allow_new_privileges(NULL, true), SKEP_INVALID_INPUT);
 }
 
@@ -257,6 +512,8 @@ static void of_children(void) {
     struct skep_child *child;
     struct skep_exit_status status;
     struct skep_usage usage;
+    struct skep_image *made;
+    struct skep_change_list *changes;
     int fd;
     OK(skep_command_spawn(command, &child, &error));
     skep_command_free(command);
@@ -275,6 +532,12 @@ static void of_children(void) {
     IS_NULL(skep_child_stop, child, NULL, 0, &status);
     IS_NULL(skep_child_stop, status, child, 0, NULL);
     REFUSED(skep_child_stop, "its argument grace_ms is negative", child, -1, &status);
+    IS_NULL(skep_child_commit, child, NULL, NULL, &made);
+    IS_NULL(skep_child_commit, made, child, NULL, NULL);
+    IS_NULL(skep_child_diff, child, NULL, &changes);
+    IS_NULL(skep_child_diff, changes, child, NULL);
+    IS_NULL(skep_child_export, child, NULL, "x");
+    IS_NULL(skep_child_export, path, child, NULL);
     IS_NULL(skep_child_usage, child, NULL, &usage);
     IS_NULL(skep_child_usage, usage, child, NULL);
     IS_NULL(skep_child_exit_fd, child, NULL, &fd);
@@ -323,6 +586,12 @@ int main(void) {
         TEST(of_the_engine),
         TEST(of_images),
         TEST(of_what_returns_a_value),
+        TEST(of_what_images_return),
+        TEST(of_what_is_done_with_images),
+        TEST(of_cancels),
+        TEST(of_registries),
+        TEST(of_pulls_and_pushes),
+        TEST(of_commits),
         TEST(of_commands),
         TEST(of_options_that_are_text),
         TEST(of_options_that_are_numbers),

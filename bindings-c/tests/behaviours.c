@@ -15,10 +15,9 @@
 
 #define IMAGE "localhost/skep-behaviours:1"
 
-static struct skep_engine *engine;
-
 /* One passage through the steps of a case. */
 struct run {
+    struct skep_engine *engine;
     char directory[300];
     char number[16];
     struct skep_child *child;
@@ -53,6 +52,12 @@ static char *replace_one(char *text, const char *what, const char *by) {
     return text;
 }
 
+/* What tests/registry/run says. */
+static const char *variable(const char *name) {
+    const char *value = getenv(name);
+    return value ? value : "";
+}
+
 static char *replaced_text(const struct run *run, const char *text) {
     char id[13] = "";
     if (run->child) snprintf(id, sizeof id, "%s", skep_child_id(run->child));
@@ -61,6 +66,9 @@ static char *replaced_text(const struct run *run, const char *text) {
     made = replace_one(made, "${ROOTFS}", getenv("SKEP_TEST_ROOTFS"));
     made = replace_one(made, "${IMAGE}", IMAGE);
     made = replace_one(made, "${ID}", id);
+    made = replace_one(made, "${REGISTRY}", variable("SKEP_TEST_REGISTRY"));
+    made = replace_one(made, "${CLOSED}", variable("SKEP_TEST_REGISTRY_CLOSED"));
+    made = replace_one(made, "${CA}", variable("SKEP_TEST_REGISTRY_CA"));
     return replace_one(made, "${N}", run->number);
 }
 
@@ -140,6 +148,8 @@ static bool set_option(struct run *run, struct skep_command *command, const cJSO
         cJSON_ArrayForEach(item, option) {
             if (!add_mount(run, command, item)) return false;
         }
+    } else if (is(option, "keep_files")) {
+        skep_command_set_keep_files(command, cJSON_IsTrue(option));
     } else if (is(option, "read_only")) {
         skep_command_set_read_only(command, cJSON_IsTrue(option));
     } else if (is(option, "allow_new_privileges")) {
@@ -182,9 +192,9 @@ static struct skep_command *make_command(struct run *run, const cJSON *options) 
     const cJSON *name = cJSON_GetObjectItem(options, "image"), *option;
     struct skep_image *image;
     struct skep_command *command;
-    if (skep_engine_find_image(engine, name ? name->valuestring : IMAGE, &image, &run->error))
+    if (skep_engine_find_image(run->engine, name ? name->valuestring : IMAGE, &image, &run->error))
         return NULL;
-    int code = skep_command_new(engine, image, &command, &run->error);
+    int code = skep_command_new(run->engine, image, &command, &run->error);
     skep_image_free(image);
     if (code != SKEP_OK) return NULL;
     cJSON_ArrayForEach(option, options) {
@@ -298,10 +308,10 @@ static int by_text(const void *a, const void *b) {
 static bool check_names(struct run *run, const char **names, size_t count, const cJSON *expected) {
     qsort(names, count, sizeof *names, by_text);
     if ((int)count != cJSON_GetArraySize(expected))
-        return fail(run, "there are %zu references", count);
+        return fail(run, "there are %zu", count);
     for (size_t i = 0; i < count; i++) {
         const char *name = cJSON_GetArrayItem(expected, (int)i)->valuestring;
-        if (!same_text(run, "reference", names[i], name)) return false;
+        if (!same_text(run, expected->string, names[i], name)) return false;
     }
     return true;
 }
@@ -421,7 +431,7 @@ static bool step_image(struct run *run, int code, struct skep_image *image, cons
 
 static bool step_list(struct run *run, const cJSON *expect) {
     struct skep_image_list *list;
-    if (skep_engine_list_images(engine, &list, &run->error) != SKEP_OK) return false;
+    if (skep_engine_list_images(run->engine, &list, &run->error) != SKEP_OK) return false;
     bool good = !expect || check_list(run, list, expect);
     skep_image_list_free(list);
     return good;
@@ -431,6 +441,390 @@ static const char *field(struct run *run, const cJSON *value, const char *name, 
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(value, name));
     if (!text || cJSON_GetArraySize(value) != fields) fail(run, "a field is wrong: %s", name);
     return text ? text : "";
+}
+
+/* The value of the only key that is expected, which is `name`. */
+static const cJSON *only(struct run *run, const cJSON *expect, const char *name) {
+    const cJSON *value = cJSON_GetObjectItem(expect, name);
+    if (!value || cJSON_GetArraySize(expect) != 1) fail(run, "%s is expected alone", name);
+    return value;
+}
+
+/* Whether all keys of `json` are among `names`, which ends in NULL. */
+static bool known(struct run *run, const cJSON *json, const char *const *names) {
+    const cJSON *key;
+    cJSON_ArrayForEach(key, json) {
+        const char *const *name = names;
+        while (*name && !is(key, *name)) name++;
+        if (!*name) return fail(run, "there is no key %s", key->string);
+    }
+    return true;
+}
+
+static bool same_number(struct run *run, const char *what, uint64_t found, const cJSON *expected) {
+    const cJSON *number = cJSON_GetObjectItem(expected, what);
+    if (!number || (double)found != number->valuedouble)
+        return fail(run, "%s is %llu", what, (unsigned long long)found);
+    return true;
+}
+
+/* Images, their files, and what is made of them */
+
+static struct skep_image *find(struct run *run, const char *name) {
+    struct skep_image *image = NULL;
+    skep_engine_find_image(run->engine, name, &image, &run->error);
+    return image;
+}
+
+static bool step_save(struct run *run, const cJSON *value) {
+    const char *to = field(run, value, "to", 3), *format = field(run, value, "format", 3);
+    const char *names[MOST] = {NULL};
+    const cJSON *name;
+    size_t count = 0;
+    cJSON_ArrayForEach(name, cJSON_GetObjectItem(value, "images")) names[count++] = name->valuestring;
+    int form = strcmp(format, "oci") == 0 ? SKEP_ARCHIVE_OCI : SKEP_ARCHIVE_DOCKER;
+    if (form == SKEP_ARCHIVE_DOCKER && !same_text(run, "format", "docker", format)) return false;
+    return !skep_engine_save_images(run->engine, names, to, form, &run->error);
+}
+
+static bool step_image_export(struct run *run, const cJSON *value) {
+    const char *to = field(run, value, "to", 2);
+    struct skep_image *image = find(run, field(run, value, "image", 2));
+    if (!image) return false;
+    bool good = !skep_image_export(image, to, &run->error);
+    skep_image_free(image);
+    return good;
+}
+
+static bool check_changes(struct run *run, int code, struct skep_change_list *list, const cJSON *expect) {
+    if (code != SKEP_OK) return false;
+    const cJSON *expected = expect ? only(run, expect, "changes") : NULL;
+    size_t count = skep_change_list_length(list);
+    bool good = true;
+    if (expected && (int)count != cJSON_GetArraySize(expected)) good = fail(run, "%zu changes", count);
+    for (size_t i = 0; good && expected && i < count; i++) {
+        const struct skep_change *change = skep_change_list_at(list, i);
+        char text[4200], letter = "?ACD"[skep_change_what(change)];
+        snprintf(text, sizeof text, "%c %s", letter, skep_change_path(change));
+        good = same_text(run, "change", text, cJSON_GetArrayItem(expected, (int)i)->valuestring);
+    }
+    skep_change_list_free(list);
+    return good;
+}
+
+static bool step_image_diff(struct run *run, const cJSON *value, const cJSON *expect) {
+    struct skep_image *image = find(run, field(run, value, "image", 2)), *base = NULL;
+    struct skep_change_list *list = NULL;
+    int code = SKEP_OTHER;
+    if (image && (base = find(run, field(run, value, "base", 2))))
+        code = skep_image_diff(image, base, &list, &run->error);
+    skep_image_free(image);
+    skep_image_free(base);
+    return check_changes(run, code, list, expect);
+}
+
+static bool step_history(struct run *run, const char *name, const cJSON *expect) {
+    struct skep_image *image = find(run, name);
+    const cJSON *expected = only(run, expect, "history"), *text;
+    bool good = image != NULL;
+    size_t index = 0;
+    if (good && (int)skep_image_history_length(image) != cJSON_GetArraySize(expected))
+        good = fail(run, "the history has %zu steps", skep_image_history_length(image));
+    cJSON_ArrayForEach(text, expected) {
+        if (!good) break;
+        const struct skep_step *step = skep_image_history_at(image, index++);
+        const char *said = skep_step_created_by(step);
+        if (!said || !*said) said = skep_step_comment(step);
+        good = same_text(run, "history", said ? said : "", text->valuestring);
+    }
+    skep_image_free(image);
+    return good;
+}
+
+static struct skep_commit *make_commit(struct run *run, const cJSON *value) {
+    struct skep_commit *commit;
+    const cJSON *key;
+    if (skep_commit_new(&commit, &run->error) != SKEP_OK) return NULL;
+    cJSON_ArrayForEach(key, value) {
+        if (is(key, "as")) skep_commit_set_reference(commit, key->valuestring);
+        else if (is(key, "author")) skep_commit_set_author(commit, key->valuestring);
+        else if (is(key, "comment")) skep_commit_set_comment(commit, key->valuestring);
+        else if (is(key, "created_by")) skep_commit_set_created_by(commit, key->valuestring);
+        else if (is(key, "time")) skep_commit_set_time_s(commit, (int64_t)key->valuedouble);
+        else if (is(key, "max_size")) skep_commit_set_max_size(commit, (uint64_t)key->valuedouble);
+        else if (!is(key, "image")) fail(run, "a commit has no %s", key->string);
+    }
+    return commit;
+}
+
+static bool step_squash(struct run *run, const cJSON *value, const cJSON *expect) {
+    struct skep_image *made = NULL, *image = NULL;
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(value, "image"));
+    struct skep_commit *commit = make_commit(run, value);
+    int code = SKEP_OTHER;
+    if (!name) fail(run, "no image");
+    else if (commit && (image = find(run, name)))
+        code = skep_image_squash(image, commit, &made, &run->error);
+    skep_commit_free(commit);
+    skep_image_free(image);
+    return step_image(run, code, made, expect);
+}
+
+static bool step_prune(struct run *run, const char *what, const cJSON *expect) {
+    static const char *const names[] = {"files", "nameless", "unused"};
+    struct skep_pruned *pruned;
+    int number = 0;
+    while (number < 3 && strcmp(what, names[number]) != 0) number++;
+    if (skep_engine_prune_images(run->engine, number, &pruned, &run->error) != SKEP_OK) return false;
+    const cJSON *expected = only(run, expect, "pruned");
+    bool good = known(run, expected, (const char *const[]){"images", "layers", NULL}) &&
+                same_number(run, "images", skep_pruned_length(pruned), expected) &&
+                same_number(run, "layers", skep_pruned_layers(pruned), expected);
+    skep_pruned_free(pruned);
+    return good;
+}
+
+static bool step_disk_usage(struct run *run, const cJSON *expect) {
+    struct skep_disk_usage *usage;
+    uint64_t in_use = 0;
+    if (skep_engine_disk_usage(run->engine, &usage, &run->error) != SKEP_OK) return false;
+    const cJSON *expected = only(run, expect, "disk");
+    for (size_t i = 0; i < skep_disk_usage_length(usage); i++)
+        in_use += skep_image_usage_in_use(skep_disk_usage_at(usage, i));
+    bool good = known(run, expected, (const char *const[]){"images", "in_use", "unneeded", NULL}) &&
+                same_number(run, "images", skep_disk_usage_length(usage), expected) &&
+                same_number(run, "in_use", in_use, expected) &&
+                same_number(run, "unneeded", skep_disk_usage_unneeded(usage), expected);
+    skep_disk_usage_free(usage);
+    return good;
+}
+
+/* Registries */
+
+static void set_ca(struct run *run, struct skep_registries *registries, const char *name,
+                   const char *path) {
+    char pem[65536];
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        fail(run, "%s: %s", path, strerror(errno));
+        return;
+    }
+    size_t length = fread(pem, 1, sizeof pem, file);
+    fclose(file);
+    skep_registries_set_certificate_authority(registries, name, pem, length);
+}
+
+static void set_registry(struct run *run, struct skep_registries *registries, const cJSON *one) {
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(one, "registry"));
+    const char *password = cJSON_GetStringValue(cJSON_GetObjectItem(one, "password"));
+    const cJSON *key, *mirror;
+    cJSON_ArrayForEach(key, one) {
+        if (is(key, "plain_http") && cJSON_IsTrue(key)) {
+            skep_registries_allow_plain_http(registries, name);
+        } else if (is(key, "mirrors")) {
+            cJSON_ArrayForEach(mirror, key)
+                skep_registries_add_mirror(registries, name, mirror->valuestring);
+        } else if (is(key, "user")) {
+            skep_registries_set_password(registries, name, key->valuestring, password);
+        } else if (is(key, "ca")) {
+            set_ca(run, registries, name, key->valuestring);
+        } else if (!is(key, "registry") && !is(key, "password")) {
+            fail(run, "a registry has no %s", key->string);
+        }
+    }
+}
+
+static struct skep_registries *make_registries(struct run *run, const cJSON *value) {
+    struct skep_registries *registries;
+    const cJSON *one;
+    if (skep_registries_new(&registries, &run->error) != SKEP_OK) return NULL;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItem(value, "registries"))
+        set_registry(run, registries, one);
+    return registries;
+}
+
+/* The last report of each layer. */
+struct told {
+    struct {
+        char layer[80];
+        uint64_t total, fetched;
+        bool unpacked;
+    } last[16];
+    size_t count;
+    atomic_int inside;
+    bool at_once;
+};
+
+static void tell(void *user, const struct skep_pull_progress *progress) {
+    struct told *told = user;
+    size_t i = 0;
+    if (told->inside++) told->at_once = true;
+    while (i < told->count && strcmp(told->last[i].layer, progress->layer) != 0) i++;
+    if (i < 16) {
+        snprintf(told->last[i].layer, sizeof told->last[i].layer, "%s", progress->layer);
+        told->last[i].total = progress->total;
+        told->last[i].fetched = progress->fetched;
+        told->last[i].unpacked = progress->unpacked;
+        if (i == told->count) told->count++;
+    }
+    told->inside--;
+}
+
+/* Whether the last reports say that all layers of the image are here. */
+static bool check_told(struct run *run, const struct told *told, const struct skep_image *image,
+                       bool unpacked) {
+    cJSON *all = cJSON_Parse(skep_image_inspect(image));
+    const cJSON *layers = cJSON_GetObjectItem(cJSON_GetObjectItem(all, "manifest"), "layers"), *layer;
+    bool good = !told->at_once && cJSON_GetArraySize(layers) > 0 &&
+                told->count <= (size_t)cJSON_GetArraySize(layers);
+    cJSON_ArrayForEach(layer, layers) {
+        const char *digest = cJSON_GetStringValue(cJSON_GetObjectItem(layer, "digest"));
+        double size = cJSON_GetNumberValue(cJSON_GetObjectItem(layer, "size"));
+        size_t i = 0;
+        while (i < told->count && strcmp(told->last[i].layer, digest) != 0) i++;
+        good = good && i < told->count && (double)told->last[i].total == size &&
+               (double)told->last[i].fetched == size && told->last[i].unpacked == unpacked;
+    }
+    cJSON_Delete(all);
+    return good || fail(run, "it was not told of all layers, or of others");
+}
+
+static bool step_pull(struct run *run, const cJSON *value, const cJSON *expect) {
+    struct skep_registries *registries = make_registries(run, value);
+    struct skep_pull_options *options;
+    struct skep_image *image = NULL;
+    struct told told;
+    const char *reference = "";
+    bool progress = false, unpack = true;
+    const cJSON *key;
+    memset(&told, 0, sizeof told);
+    if (!registries || skep_pull_options_new(&options, &run->error)) return false;
+    skep_pull_options_set_registries(options, registries);
+    skep_registries_free(registries);
+    cJSON_ArrayForEach(key, value) {
+        if (is(key, "reference")) {
+            reference = key->valuestring;
+        } else if (is(key, "platform")) {
+            skep_pull_options_set_platform(options, key->valuestring);
+        } else if (is(key, "parallel")) {
+            skep_pull_options_set_parallel(options, (size_t)key->valuedouble);
+        } else if (is(key, "unpack")) {
+            unpack = cJSON_IsTrue(key);
+            skep_pull_options_set_unpack(options, unpack);
+        } else if (is(key, "progress")) {
+            progress = cJSON_IsTrue(key);
+            if (progress) skep_pull_options_set_progress(options, tell, &told);
+        } else if (!is(key, "registries")) {
+            fail(run, "a pull has no %s", key->string);
+        }
+    }
+    int code = skep_engine_pull_image(run->engine, reference, options, &image, &run->error);
+    skep_pull_options_free(options);
+    if (code == SKEP_OK && progress) check_told(run, &told, image, unpack);
+    return step_image(run, code, image, expect);
+}
+
+/* The digest that `reference` has at its registry. */
+static bool check_resolved(struct run *run, const struct skep_registries *registries,
+                           const char *reference, const char *digest) {
+    struct skep_descriptor *found;
+    if (skep_registries_resolve(registries, reference, &found, &run->error) != SKEP_OK) return false;
+    bool good = !digest || same_text(run, "digest", skep_descriptor_digest(found), digest);
+    skep_descriptor_free(found);
+    return good;
+}
+
+static bool push(struct run *run, const cJSON *value, const struct skep_registries *registries,
+                 const struct skep_image *image) {
+    struct skep_push_options *options;
+    const char *as = "";
+    const cJSON *key, *from;
+    if (skep_push_options_new(&options, &run->error) != SKEP_OK) return false;
+    skep_push_options_set_registries(options, registries);
+    cJSON_ArrayForEach(key, value) {
+        if (is(key, "as")) {
+            as = key->valuestring;
+        } else if (is(key, "parallel")) {
+            skep_push_options_set_parallel(options, (size_t)key->valuedouble);
+        } else if (is(key, "chunk")) {
+            skep_push_options_set_chunk(options, (uint64_t)key->valuedouble);
+        } else if (is(key, "mount_from")) {
+            cJSON_ArrayForEach(from, key)
+                skep_push_options_add_mount_from(options, from->valuestring);
+        } else if (!is(key, "registries") && !is(key, "image")) {
+            fail(run, "a push has no %s", key->string);
+        }
+    }
+    int code = skep_engine_push_image(run->engine, image, as, options, &run->error);
+    skep_push_options_free(options);
+    /* What comes of it is there. */
+    return code == SKEP_OK && check_resolved(run, registries, as, skep_image_digest(image));
+}
+
+static bool step_push(struct run *run, const cJSON *value) {
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(value, "image"));
+    struct skep_registries *registries = make_registries(run, value);
+    struct skep_image *image = name ? find(run, name) : NULL;
+    bool good = registries && image && push(run, value, registries, image);
+    skep_image_free(image);
+    skep_registries_free(registries);
+    return good;
+}
+
+static bool step_tags(struct run *run, const struct skep_registries *registries,
+                      const char *repository, const cJSON *expect) {
+    struct skep_text_list *tags;
+    const char *names[MOST];
+    size_t count = 0;
+    if (skep_registries_tags(registries, repository, &tags, &run->error) != SKEP_OK) return false;
+    for (; count < MOST && count < skep_text_list_length(tags); count++)
+        names[count] = skep_text_list_at(tags, count);
+    bool good = !expect || check_names(run, names, count, only(run, expect, "tags"));
+    skep_text_list_free(tags);
+    return good;
+}
+
+static bool step_referrers(struct run *run, const struct skep_registries *registries,
+                           const char *reference, const cJSON *expect) {
+    struct skep_descriptor_list *found;
+    if (skep_registries_referrers(registries, reference, NULL, &found, &run->error)) return false;
+    bool good = !expect || (only(run, expect, "referrers") &&
+                            same_number(run, "referrers", skep_descriptor_list_length(found), expect));
+    skep_descriptor_list_free(found);
+    return good;
+}
+
+static bool step_resolve(struct run *run, const struct skep_registries *registries,
+                         const char *reference, const cJSON *expect) {
+    const cJSON *of = expect ? only(run, expect, "digest_of") : NULL;
+    struct skep_image *image = of ? find(run, of->valuestring) : NULL;
+    if (of && !image) return false;
+    bool good = check_resolved(run, registries, reference, of ? skep_image_digest(image) : NULL);
+    skep_image_free(image);
+    return good;
+}
+
+/* A question that needs no store. */
+static bool step_registry(struct run *run, const cJSON *verb, const cJSON *expect) {
+    struct skep_registries *registries = make_registries(run, verb);
+    bool good = false;
+    if (!registries) return false;
+    if (is(verb, "registry_ping")) {
+        const cJSON *name = cJSON_GetObjectItem(verb, "registry");
+        good = known(run, verb, (const char *const[]){"registry", "registries", NULL}) &&
+               !skep_registries_ping(registries, cJSON_GetStringValue(name), &run->error);
+    } else if (is(verb, "registry_tags")) {
+        const cJSON *name = cJSON_GetObjectItem(verb, "repository");
+        good = known(run, verb, (const char *const[]){"repository", "registries", NULL}) &&
+               step_tags(run, registries, cJSON_GetStringValue(name), expect);
+    } else if (known(run, verb, (const char *const[]){"reference", "registries", NULL})) {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(verb, "reference"));
+        good = is(verb, "registry_resolve")     ? step_resolve(run, registries, name, expect)
+               : is(verb, "registry_referrers") ? step_referrers(run, registries, name, expect)
+                                                : fail(run, "there is no verb %s", verb->string);
+    }
+    skep_registries_free(registries);
+    return good;
 }
 
 static bool step_host_write(struct run *run, const cJSON *value) {
@@ -481,6 +875,15 @@ static bool step_usage(struct run *run, const cJSON *expect) {
     return true;
 }
 
+static bool step_commit(struct run *run, const cJSON *value, const cJSON *expect) {
+    struct skep_commit *commit = make_commit(run, value);
+    struct skep_image *made = NULL;
+    if (!commit) return false;
+    int code = skep_child_commit(run->child, commit, &made, &run->error);
+    skep_commit_free(commit);
+    return step_image(run, code, made, expect);
+}
+
 static bool step_child(struct run *run, const cJSON *verb, const cJSON *expect) {
     const char *text = verb->valuestring;
     if (!run->child) return fail(run, "%s, and nothing was spawned", verb->string);
@@ -502,6 +905,13 @@ static bool step_child(struct run *run, const cJSON *verb, const cJSON *expect) 
         is(verb, "try_wait"))
         return step_wait(run, verb, expect);
     if (is(verb, "usage")) return step_usage(run, expect);
+    if (is(verb, "commit")) return step_commit(run, verb, expect);
+    if (is(verb, "diff")) {
+        struct skep_change_list *list = NULL;
+        int code = skep_child_diff(run->child, &list, &run->error);
+        return check_changes(run, code, list, expect);
+    }
+    if (is(verb, "export")) return !skep_child_export(run->child, text, &run->error);
     if (is(verb, "drop")) {
         skep_child_free(run->child);
         run->child = NULL;
@@ -520,18 +930,28 @@ static bool perform(struct run *run, const cJSON *verb, const cJSON *expect) {
     if (is(verb, "host_write")) return step_host_write(run, verb);
     if (is(verb, "host_read")) return step_host_read(run, verb, expect);
     if (is(verb, "image_list")) return step_list(run, expect);
-    if (is(verb, "image_remove")) return !skep_engine_remove_image(engine, text, &run->error);
+    if (is(verb, "image_save")) return step_save(run, verb);
+    if (is(verb, "image_export")) return step_image_export(run, verb);
+    if (is(verb, "image_diff")) return step_image_diff(run, verb, expect);
+    if (is(verb, "image_history")) return step_history(run, text, expect);
+    if (is(verb, "image_squash")) return step_squash(run, verb, expect);
+    if (is(verb, "image_pull")) return step_pull(run, verb, expect);
+    if (is(verb, "image_push")) return step_push(run, verb);
+    if (is(verb, "prune")) return step_prune(run, text, expect);
+    if (is(verb, "disk_usage")) return step_disk_usage(run, expect);
+    if (strncmp(verb->string, "registry_", 9) == 0) return step_registry(run, verb, expect);
+    if (is(verb, "image_remove")) return !skep_engine_remove_image(run->engine, text, &run->error);
     if (is(verb, "image_tag")) {
         const char *name = field(run, verb, "image", 2);
-        return !skep_engine_tag_image(engine, name, field(run, verb, "as", 2), &run->error);
+        return !skep_engine_tag_image(run->engine, name, field(run, verb, "as", 2), &run->error);
     }
     if (is(verb, "image_import")) {
         const char *tar = field(run, verb, "tar", 2), *as = field(run, verb, "as", 2);
-        code = skep_engine_import_image(engine, tar, as, &image, &run->error);
+        code = skep_engine_import_image(run->engine, tar, as, &image, &run->error);
     } else if (is(verb, "image_load")) {
-        code = skep_engine_load_image(engine, text, &image, &run->error);
+        code = skep_engine_load_image(run->engine, text, &image, &run->error);
     } else if (is(verb, "image_find")) {
-        code = skep_engine_find_image(engine, text, &image, &run->error);
+        code = skep_engine_find_image(run->engine, text, &image, &run->error);
     } else {
         return step_child(run, verb, expect);
     }
@@ -566,12 +986,14 @@ static bool step(struct run *run, cJSON *step) {
 }
 
 /* Carries out a copy of `steps`, for the placeholders are replaced in it. */
-static bool carry_out(const cJSON *steps, size_t number, char *failure, size_t size) {
+static bool carry_out(struct skep_engine *engine, const cJSON *steps, size_t number, char *failure,
+                      size_t size) {
     struct run run;
     cJSON *copy = cJSON_Duplicate(steps, true), *item;
     int index = 0;
     bool good = true;
     memset(&run, 0, sizeof run);
+    run.engine = engine;
     snprintf(run.number, sizeof run.number, "%zu", number);
     snprintf(run.directory, sizeof run.directory, "%s/case-XXXXXX", temporary_directory());
     if (!mkdtemp(run.directory)) good = fail(&run, "%s: %s", run.directory, strerror(errno));
@@ -588,6 +1010,7 @@ static bool carry_out(const cJSON *steps, size_t number, char *failure, size_t s
 
 /* Many at once: each thread takes the next number. */
 struct many {
+    struct skep_engine *engine;
     const cJSON *steps;
     size_t containers;
     atomic_size_t next;
@@ -600,7 +1023,7 @@ static void *work(void *argument) {
     char failure[8300];
     size_t number;
     while ((number = many->next++) < many->containers) {
-        if (!carry_out(many->steps, number, failure, sizeof failure)) {
+        if (!carry_out(many->engine, many->steps, number, failure, sizeof failure)) {
             if (!many->bad++) memcpy(many->failure, failure, sizeof failure);
             break;
         }
@@ -608,18 +1031,20 @@ static void *work(void *argument) {
     return NULL;
 }
 
-static bool carry_out_case(const cJSON *json, char *failure, size_t size) {
-    const cJSON *steps = NULL, *concurrent = NULL, *key;
-    cJSON_ArrayForEach(key, json) {
-        if (is(key, "steps")) steps = key;
-        else if (is(key, "concurrent")) concurrent = key;
-        else if (!is(key, "name") && !is(key, "why")) {
-            snprintf(failure, size, "a case has no %s", key->string);
-            return false;
-        }
-    }
-    if (!concurrent) return carry_out(steps, 0, failure, size);
-    struct many many = {.steps = steps};
+/* An engine on a new store that has the image. */
+static struct skep_engine *open_store(void) {
+    char path[300];
+    struct skep_engine *engine;
+    snprintf(path, sizeof path, "%s/store-XXXXXX", temporary_directory());
+    NEED(mkdtemp(path));
+    OK(skep_engine_open(path, &engine, &error));
+    skep_image_free(import_rootfs(engine, IMAGE));
+    return engine;
+}
+
+static bool carry_out_at_once(struct skep_engine *engine, const cJSON *steps,
+                              const cJSON *concurrent, char *failure, size_t size) {
+    struct many many = {.engine = engine, .steps = steps};
     pthread_t threads[64];
     int count = (int)cJSON_GetNumberValue(cJSON_GetObjectItem(concurrent, "threads"));
     many.containers = (size_t)cJSON_GetNumberValue(cJSON_GetObjectItem(concurrent, "containers"));
@@ -633,6 +1058,26 @@ static bool carry_out_case(const cJSON *json, char *failure, size_t size) {
     return !many.bad;
 }
 
+static bool carry_out_case(struct skep_engine *engine, const cJSON *json, char *failure,
+                           size_t size) {
+    const cJSON *steps = NULL, *concurrent = NULL, *key;
+    struct skep_engine *own = NULL;
+    cJSON_ArrayForEach(key, json) {
+        if (is(key, "steps")) steps = key;
+        else if (is(key, "concurrent")) concurrent = key;
+        else if (is(key, "own_store") && cJSON_IsTrue(key)) own = own ? own : open_store();
+        else if (!is(key, "name") && !is(key, "why")) {
+            snprintf(failure, size, "a case has no %s", key->string);
+            return false;
+        }
+    }
+    if (own) engine = own;
+    bool good = concurrent ? carry_out_at_once(engine, steps, concurrent, failure, size)
+                           : carry_out(engine, steps, 0, failure, size);
+    skep_engine_free(own);
+    return good;
+}
+
 static char *read_file(const char *path) {
     struct stat stat;
     FILE *file = fopen(path, "re");
@@ -643,7 +1088,7 @@ static char *read_file(const char *path) {
     return text;
 }
 
-static void carry_out_file(const char *path) {
+static void carry_out_file(struct skep_engine *engine, const char *path) {
     static char failure[8300];
     char *text = read_file(path);
     cJSON *cases = cJSON_Parse(text), *json;
@@ -651,7 +1096,7 @@ static void carry_out_file(const char *path) {
     free(text);
     cJSON_ArrayForEach(json, cases) {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItem(json, "name"));
-        bool good = carry_out_case(json, failure, sizeof failure);
+        bool good = carry_out_case(engine, json, failure, sizeof failure);
         printf("%s %s\n", good ? "ok" : "FAILED", name ? name : "(a case without a name)");
         if (!good) printf("    %s\n", failure);
         fflush(stdout);
@@ -662,9 +1107,8 @@ static void carry_out_file(const char *path) {
 }
 
 int main(int argc, char **argv) {
-    engine = open_engine();
-    skep_image_free(import_rootfs(engine, IMAGE));
-    for (int i = 1; i < argc; i++) carry_out_file(argv[i]);
+    struct skep_engine *engine = open_store();
+    for (int i = 1; i < argc; i++) carry_out_file(engine, argv[i]);
     skep_engine_free(engine);
     return closing_line();
 }

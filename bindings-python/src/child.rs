@@ -1,15 +1,20 @@
 //! A running container.
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
+use crate::cancel::{Given, interruptible};
 use crate::detached::Detached;
 use crate::engine::Running;
 use crate::error::raise;
 use crate::exit;
+use crate::image::{Image, commit_of, plain};
 use crate::options::{Seconds, Signal};
+use crate::results;
 use crate::wait::{deadline, readable};
 
 /// A running container; dropped, it is killed and removed.
@@ -78,6 +83,40 @@ impl Child {
     /// A descriptor that is readable once it has ended. It stays the container's.
     fn fileno(&self) -> PyResult<RawFd> {
         self.child.exit_fd().map(|fd| fd.as_raw_fd()).map_err(raise)
+    }
+
+    /// Makes an image of its own and of what it has written.
+    #[pyo3(signature = (reference=None, *, cancel=None, **options))]
+    fn commit<'py>(
+        &self,
+        py: Python<'py>,
+        reference: Option<String>,
+        cancel: Given<'_, 'py>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Image> {
+        let commit = commit_of(reference, options)?;
+        let child = Arc::clone(&self.child);
+        let commit = move |cancel: &skep::Cancel| child.cancellable(cancel).commit(&commit);
+        interruptible(py, cancel, commit).map(plain)
+    }
+
+    /// What it has changed of its root, by path.
+    #[pyo3(signature = (*, cancel=None))]
+    fn diff<'py>(
+        &self,
+        py: Python<'py>,
+        cancel: Given<'_, 'py>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let child = Arc::clone(&self.child);
+        let diff = move |cancel: &skep::Cancel| child.cancellable(cancel).diff();
+        results::changes(py, interruptible(py, cancel, diff)?)
+    }
+
+    /// Writes all files of its root as one tar archive.
+    #[pyo3(signature = (path, *, cancel=None))]
+    fn export(&self, py: Python<'_>, path: PathBuf, cancel: Given<'_, '_>) -> PyResult<()> {
+        let child = Arc::clone(&self.child);
+        interruptible(py, cancel, move |cancel| child.cancellable(cancel).export(path))
     }
 
     /// Kills it, waits for its end and removes what is left of it.

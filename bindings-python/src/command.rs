@@ -2,18 +2,18 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyList;
 
+use crate::cancel::{Given, interruptible};
 use crate::child::Child;
 use crate::collector::Collector;
 use crate::engine::Engine;
 use crate::error::raise;
 use crate::exit;
-use crate::images::Image;
-use crate::options::{Pids, Real, Rlimits, Seconds, Size, Swap, Variables, Words};
+use crate::image::Image;
+use crate::options::{Pids, Real, Rlimits, Seconds, Size, Swap, Variables, Words, expected};
 use crate::root::{Mount, Root};
 use crate::stdio::Stream;
 
@@ -22,6 +22,8 @@ use crate::stdio::Stream;
 pub(crate) struct Command {
     command: Mutex<skep::Command>,
     engine: Py<Engine>,
+    /// What it runs, unless that is no image.
+    image: Option<skep::Image>,
 }
 
 /// The argument `image`: what has a root file system.
@@ -40,11 +42,8 @@ impl<'py> FromPyObject<'_, 'py> for Source {
         if let Ok(root) = object.cast::<Root>() {
             return Ok(Source::Root(root.get().0.clone()));
         }
-        object.extract().map(Source::Name).map_err(|_| {
-            let name = object.get_type().name();
-            let name = name.map_or_else(|_| "that".into(), |name| name.to_string());
-            PyTypeError::new_err(format!("expected a name, an Image or a Root, not {name}"))
-        })
+        let text = object.extract().map(Source::Name);
+        text.map_err(|_| expected("a name, an Image or a Root", &object))
     }
 }
 
@@ -94,7 +93,12 @@ impl Command {
         stderr: Option<Stream>,
     ) -> PyResult<Command> {
         let core = engine.get().open()?;
-        let mut command = core.command(image.root(py, &core)?);
+        let root = image.root(py, &core)?;
+        let image = match &root {
+            skep::Root::Image(image) => Some(image.clone()),
+            _ => None,
+        };
+        let mut command = core.command(root);
         args.map(|Words(args)| command.args(args));
         entrypoint.map(|Words(words)| command.entrypoint(words));
         env.map(|Variables(variables)| command.envs(variables));
@@ -116,12 +120,14 @@ impl Command {
         stdin.map(|Stream(stdio)| command.stdin(stdio));
         stdout.map(|Stream(stdio)| command.stdout(stdio));
         stderr.map(|Stream(stdio)| command.stderr(stdio));
-        Ok(Command { command: Mutex::new(command), engine })
+        Ok(Command { command: Mutex::new(command), engine, image })
     }
 
-    /// Starts it.
-    fn spawn(&self, py: Python<'_>) -> PyResult<Child> {
-        let started = py.detach(|| self.command().spawn());
+    /// Starts it. Its files stay after its end, until it is closed, if `keep_files`.
+    #[pyo3(signature = (keep_files=false, cancel=None))]
+    fn spawn(&self, py: Python<'_>, keep_files: bool, cancel: Given<'_, '_>) -> PyResult<Child> {
+        self.unpack(py, cancel)?;
+        let started = py.detach(|| self.command().keep_files(keep_files).spawn());
         let child = Child::new(started.map_err(raise)?);
         self.engine.get().adopt(py, &child.child)?;
         Ok(child)
@@ -136,13 +142,19 @@ impl Command {
         args: Bound<'py, PyList>,
         input: Option<PyBackedBytes>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let output = self.collect(py, input)?.wait(py)?;
+        let output = self.collect(py, input, None)?.wait(py)?;
         exit::completed(py, args, &output)
     }
 
     /// Starts it to be run to its end, `input` written and its output collected.
-    #[pyo3(signature = (input=None))]
-    fn collect(&self, py: Python<'_>, input: Option<PyBackedBytes>) -> PyResult<Collector> {
+    #[pyo3(signature = (input=None, cancel=None))]
+    fn collect(
+        &self,
+        py: Python<'_>,
+        input: Option<PyBackedBytes>,
+        cancel: Given<'_, '_>,
+    ) -> PyResult<Collector> {
+        self.unpack(py, cancel)?;
         let started = py.detach(|| {
             let mut command = self.command();
             input.map(|input| command.input(&*input));
@@ -155,6 +167,16 @@ impl Command {
 }
 
 impl Command {
+    /// Unpacks an image before its first start: that may take long, and a start may not.
+    fn unpack(&self, py: Python<'_>, cancel: Given<'_, '_>) -> PyResult<()> {
+        let Some(image) = &self.image else { return Ok(()) };
+        if py.detach(|| image.is_unpacked()) {
+            return Ok(());
+        }
+        let image = image.clone();
+        interruptible(py, cancel, move |cancel| image.cancellable(cancel).layers()).map(drop)
+    }
+
     /// Locked only while the GIL is released: a start holds it for milliseconds.
     fn command(&self) -> MutexGuard<'_, skep::Command> {
         self.command.lock().unwrap_or_else(PoisonError::into_inner)

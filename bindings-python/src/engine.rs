@@ -45,6 +45,7 @@ impl Running for skep::Child {
 
     fn reap(&self) {
         let _ = self.wait_timeout(PATIENCE);
+        self.remove_files();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Core's errors as Python's exceptions, which are in `skep/_errors.py`.
 
+use std::io;
+
 use pyo3::prelude::*;
 
 /// The exception for `error`. For `map_err`: both types are foreign here, so `From` is not possible.
@@ -25,10 +27,25 @@ pub(crate) fn copied(store: &str) -> PyErr {
     unusable(store, why)
 }
 
+/// A forked copy of a process that waits for something.
+pub(crate) fn forked() -> PyErr {
+    let subject = "an operation on images";
+    let text = format!(
+        "cannot wait for {subject}: this process is a forked copy of the one that began it"
+    );
+    exception(("InvalidState", text, "wait for", subject, None))
+}
+
 fn unusable(store: &str, why: &str) -> PyErr {
     let subject = format!("the engine of {store}");
     let text = format!("cannot use {subject}: {why}");
     exception(("InvalidState", text, "use", &subject, None))
+}
+
+/// What an operation needs beside core: a thread, a descriptor.
+pub(crate) fn exhausted(operation: &str, subject: &str, error: &io::Error) -> PyErr {
+    let text = format!("cannot {operation} {subject}: {error}; end some, or raise the limit");
+    exception(("ResourceExhausted", text, operation, subject, error.raw_os_error()))
 }
 
 /// Kind, text, operation, subject, errno.

@@ -4,12 +4,13 @@
 //! (files, dataclasses, exceptions, asyncio) is in the Python half, `python/skep/`.
 //!
 //! Three rules hold in every file:
-//! - whatever may block runs detached, without the GIL;
+//! - whatever may block runs detached, without the GIL; what may take long is in `cancel`;
 //! - waits are in `wait`, where a signal's handler runs and may end them;
 //! - locks are taken without the GIL or released before it is, so that neither waits for the other.
 
 use pyo3::prelude::*;
 
+mod cancel;
 mod child;
 mod collector;
 mod command;
@@ -18,9 +19,12 @@ mod detached;
 mod engine;
 mod error;
 mod exit;
+mod image;
 mod images;
 mod interpreter;
 mod options;
+mod registries;
+mod results;
 mod root;
 mod stdio;
 mod wait;
@@ -35,6 +39,8 @@ mod _skep {
     }
 
     #[pymodule_export]
+    use crate::cancel::Cancel;
+    #[pymodule_export]
     use crate::child::Child;
     #[pymodule_export]
     use crate::collector::Collector;
@@ -43,9 +49,13 @@ mod _skep {
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
-    use crate::images::{Image, Images};
+    use crate::image::Image;
+    #[pymodule_export]
+    use crate::images::Images;
     #[pymodule_export]
     use crate::options::check_seconds;
+    #[pymodule_export]
+    use crate::registries::{Access, Credentials, Registries};
     #[pymodule_export]
     use crate::root::{Mount, Root};
 }

@@ -1,6 +1,6 @@
 //! Values of options: what Python's type can say and core's cannot is refused here, in core's words.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
@@ -151,6 +151,69 @@ impl<'py> FromPyObject<'_, 'py> for Pids {
         let error = Error::invalid_input("limit processes to", digits(&number)?);
         Err(raise(error.fix("give at least 1, or no limit")))
     }
+}
+
+/// A number of blobs that move at once.
+pub(crate) struct Parallel(pub(crate) usize);
+
+impl<'py> FromPyObject<'_, 'py> for Parallel {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Parallel> {
+        count(&object, "move", "blobs at once").map(Parallel)
+    }
+}
+
+/// How often a request is made.
+pub(crate) struct Attempts(pub(crate) u32);
+
+impl<'py> FromPyObject<'_, 'py> for Attempts {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Attempts> {
+        count(&object, "make", "attempts").map(Attempts)
+    }
+}
+
+fn count<N: TryFrom<u64>>(
+    object: &Bound<'_, PyAny>,
+    operation: &'static str,
+    unit: &str,
+) -> PyResult<N> {
+    let number = integer(object)?;
+    if let Some(count) = number.extract().ok().and_then(|count: u64| N::try_from(count).ok()) {
+        return Ok(count);
+    }
+    let error = Error::invalid_input(operation, format!("{} {unit}", digits(&number)?));
+    let fix = if number.lt(0)? { "give at least 1" } else { "give fewer" };
+    Err(raise(error.fix(fix)))
+}
+
+/// A time: seconds since 1970, or a `datetime`.
+pub(crate) struct Time(pub(crate) SystemTime);
+
+impl<'py> FromPyObject<'_, 'py> for Time {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Time> {
+        let Real(seconds) = match object.getattr_opt("timestamp")? {
+            Some(timestamp) => timestamp.call0()?.extract()?,
+            None => object.extract()?,
+        };
+        let since = Duration::try_from_secs_f64(seconds).ok();
+        let time = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+        time.map(Time).ok_or_else(|| {
+            let error = Error::invalid_input("use time", format!("{seconds} s"));
+            raise(error.cause("it is none since 1970").fix("give seconds from 0"))
+        })
+    }
+}
+
+/// The `TypeError` for an argument that is something else than `wanted`.
+pub(crate) fn expected(wanted: &str, object: &Bound<'_, PyAny>) -> PyErr {
+    let name = object.get_type().name();
+    let name = name.map_or_else(|_| "that".into(), |name| name.to_string());
+    PyTypeError::new_err(format!("expected {wanted}, not {name}"))
 }
 
 /// `{"nofile": 1024}` or `{"nofile": (soft, hard)}`; -1 is no limit, as `resource.RLIM_INFINITY`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,11 @@ Json = dict[str, Any]
 Streams = tuple[bytes, bytes]
 # Image, arguments, input and options.
 Given = tuple[str, list[str], "bytes | None", skep.Options]
+REGISTRY = {
+    "${REGISTRY}": "SKEP_TEST_REGISTRY",
+    "${CLOSED}": "SKEP_TEST_REGISTRY_CLOSED",
+    "${CA}": "SKEP_TEST_REGISTRY_CA",
+}
 
 
 def cases() -> Iterator[Json]:
@@ -33,7 +39,8 @@ def cases() -> Iterator[Json]:
     for file in sorted(FILES.glob("*.json")):
         for case in json.loads(file.read_text()):
             assert case["name"].split("/")[0] == file.stem
-            assert not case.keys() - {"name", "why", "steps", "concurrent"}, case["name"]
+            known = {"name", "why", "steps", "concurrent", "own_store"}
+            assert not case.keys() - known, case["name"]
             yield case
 
 
@@ -58,15 +65,20 @@ class Child(Protocol):
     def poll(self) -> skep.ExitStatus | None: ...
     def usage(self) -> skep.Usage: ...
     def close(self) -> None: ...
+    def files(self, verb: str, *args: Any, **options: Any) -> Any: ...
 
 
 class Face(Protocol):
     """An engine, whichever way it is used."""
 
     def run(self, given: Given) -> skep.CompletedContainer[bytes]: ...
-    def spawn(self, given: Given) -> Child: ...
-    def images(self, verb: str, *args: str) -> Any: ...
+    def spawn(self, given: Given, *, keep_files: bool) -> Child: ...
+    def images(self, verb: str, *args: Any, **options: Any) -> Any: ...
+    def image(self, image: Any, verb: str, *args: Any, **options: Any) -> Any: ...
+    def registries(self, access: dict[str, skep.Access], verb: str, *args: Any) -> Any: ...
     def open(self, store: str) -> None: ...
+    def on(self, store: str) -> Face: ...
+    def close(self) -> None: ...
 
 
 class ThreadsChild:
@@ -78,6 +90,9 @@ class ThreadsChild:
         self.send_signal, self.kill, self.stop = child.send_signal, child.kill, child.stop
         self.wait, self.poll, self.usage = child.wait, child.poll, child.usage
         self.close = child.close
+
+    def files(self, verb: str, *args: Any, **options: Any) -> Any:
+        return getattr(self._child, verb)(*args, **options)
 
     def write(self, data: bytes) -> None:
         assert self._child.stdin
@@ -108,17 +123,30 @@ class Threads:
         image, args, input, options = given
         return self._engine.run(image, args, input=input, **options)
 
-    def spawn(self, given: Given) -> Child:
+    def spawn(self, given: Given, *, keep_files: bool) -> Child:
         image, args, _, options = given
-        return ThreadsChild(
-            self._engine.spawn(image, args, stdin=PIPE, stdout=PIPE, stderr=PIPE, **options)
+        child = self._engine.spawn(
+            image, args, stdin=PIPE, stdout=PIPE, stderr=PIPE, keep_files=keep_files, **options
         )
+        return ThreadsChild(child)
 
-    def images(self, verb: str, *args: str) -> Any:
-        return getattr(self._engine.images, verb)(*args)
+    def images(self, verb: str, *args: Any, **options: Any) -> Any:
+        return getattr(self._engine.images, verb)(*args, **options)
+
+    def image(self, image: Any, verb: str, *args: Any, **options: Any) -> Any:
+        return getattr(image, verb)(*args, **options)
+
+    def registries(self, access: dict[str, skep.Access], verb: str, *args: Any) -> Any:
+        return getattr(skep.Registries(access), verb)(*args)
 
     def open(self, store: str) -> None:
         skep.Engine(store).close()
+
+    def on(self, store: str) -> Face:
+        return Threads(skep.Engine(store))
+
+    def close(self) -> None:
+        self._engine.close()
 
 
 class LoopChild:
@@ -130,6 +158,9 @@ class LoopChild:
         self.id = child.id
         self.send_signal, self.kill = child.send_signal, child.kill
         self.poll, self.usage = child.poll, child.usage
+
+    def files(self, verb: str, *args: Any, **options: Any) -> Any:
+        return self._complete(getattr(self._child, verb)(*args, **options))
 
     def write(self, data: bytes) -> None:
         assert self._child.stdin
@@ -178,6 +209,7 @@ class Loop:
         return self._loops[thread].run_until_complete(coroutine)
 
     def close(self) -> None:
+        self._complete(self._engine.close())
         for loop in self._loops.values():
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
@@ -188,19 +220,43 @@ class Loop:
         result: skep.CompletedContainer[bytes] = self._complete(run)
         return result
 
-    def spawn(self, given: Given) -> Child:
+    def spawn(self, given: Given, *, keep_files: bool) -> Child:
         image, args, _, options = given
-        spawn = self._engine.spawn(image, args, stdin=PIPE, stdout=PIPE, stderr=PIPE, **options)
+        spawn = self._engine.spawn(
+            image, args, stdin=PIPE, stdout=PIPE, stderr=PIPE, keep_files=keep_files, **options
+        )
         return LoopChild(self._complete(spawn), self._complete)
 
-    def images(self, verb: str, *args: str) -> Any:
-        return self._complete(getattr(self._engine.images, verb)(*args))
+    def images(self, verb: str, *args: Any, **options: Any) -> Any:
+        return self._complete(getattr(self._engine.images, verb)(*args, **options))
+
+    def image(self, image: Any, verb: str, *args: Any, **options: Any) -> Any:
+        done = getattr(image, verb)(*args, **options)
+        return self._complete(done) if asyncio.iscoroutine(done) else done
+
+    def registries(self, access: dict[str, skep.Access], verb: str, *args: Any) -> Any:
+        return self._complete(getattr(skep.aio.Registries(access), verb)(*args))
 
     def open(self, store: str) -> None:
         self._complete(skep.aio.Engine(store).close())
 
+    def on(self, store: str) -> Face:
+        return Loop(skep.aio.Engine(store))
+
 
 def carry_out(face: Face, rootfs: Path, case: Json) -> None:
+    """Carries out a case, on a store of its own if it wants one."""
+    if not case.get("own_store"):
+        carry_out_on(face, rootfs, case)
+        return
+    with tempfile.TemporaryDirectory(prefix="skep-case-store-") as store, ExitStack() as at_end:
+        own = face.on(store)
+        at_end.callback(own.close)
+        own.images("import_", rootfs, IMAGE)
+        carry_out_on(own, rootfs, case)
+
+
+def carry_out_on(face: Face, rootfs: Path, case: Json) -> None:
     """Carries out a case, once or many times at once."""
     concurrent = case.get("concurrent")
     if concurrent is None:
@@ -243,6 +299,7 @@ class Passage:
             "${ID}": "",
             "${N}": number,
         }
+        self._words |= {word: os.environ.get(name, "") for word, name in REGISTRY.items()}
 
     def __enter__(self) -> Passage:
         return self
@@ -296,7 +353,8 @@ class Passage:
             check_output(expected, result.status, (result.stdout, result.stderr))
 
     def _spawn(self, given: Json, expected: Json) -> None:
-        self._child = self._face.spawn(parsed(given))
+        keep_files = given.pop("keep_files", False)
+        self._child = self._face.spawn(parsed(given), keep_files=keep_files)
         self._at_end.callback(self._child.close)
         self._words["${ID}"] = self._child.id[:12]
         assert not expected
@@ -378,6 +436,97 @@ class Passage:
         names = [name for name in names if name.startswith(prefix)]
         check(expected, {"references": sorted(names)})
 
+    def _image_save(self, given: Json, expected: Json) -> None:
+        assert given.keys() == {"images", "to", "format"}
+        self._face.images("save", given["images"], given["to"], format=given["format"])
+
+    def _find(self, name: str) -> Any:
+        return self._face.images("find", name)
+
+    def _image_export(self, given: Json, expected: Json) -> None:
+        assert given.keys() == {"image", "to"}
+        self._face.image(self._find(given["image"]), "export", given["to"])
+
+    def _image_diff(self, given: Json, expected: Json) -> None:
+        assert given.keys() == {"image", "base"}
+        base = self._find(given["base"])
+        changes = self._face.image(self._find(given["image"]), "diff", base)
+        check(expected, {"changes": [str(change) for change in changes]})
+
+    def _image_history(self, name: str, expected: Json) -> None:
+        steps = self._face.image(self._find(name), "history")
+        check(expected, {"history": [step.created_by or step.comment or "" for step in steps]})
+
+    def _image_squash(self, given: Json, expected: Json) -> None:
+        image = self._find(given.pop("image"))
+        reference, options = commit(given)
+        check_image(expected, self._face.image(image, "squash", reference, **options))
+
+    def _prune(self, what: str, expected: Json) -> None:
+        pruned = self._face.images("prune", what)
+        found = {"images": len(pruned.images), "layers": pruned.layers}
+        check(expected, {"pruned": found})
+
+    def _disk_usage(self, true: bool, expected: Json) -> None:
+        usage = self._face.images("disk_usage")
+        in_use = sum(image.in_use for image in usage.images)
+        found = {"images": len(usage.images), "in_use": in_use, "unneeded": usage.unneeded}
+        check(expected, {"disk": found})
+
+    def _image_pull(self, given: Json, expected: Json) -> None:
+        reference, progress = given.pop("reference"), given.pop("progress", False)
+        told: list[skep.PullProgress] = []
+        if progress:
+            given["progress"] = told.append
+        unpacked = given.get("unpack", True)
+        assert given.keys() <= {"registries", "platform", "parallel", "unpack", "progress"}
+        given["registries"] = access(given["registries"])
+        image = self._face.images("pull", reference, **given)
+        if progress:
+            last = {one.layer: (one.fetched, one.total, one.unpacked) for one in told}
+            layers = image.inspect()["manifest"]["layers"]
+            sizes = {layer["digest"]: layer["size"] for layer in layers}
+            assert last == {layer: (size, size, unpacked) for layer, size in sizes.items()}
+        check_image(expected, image)
+
+    def _image_push(self, given: Json, expected: Json) -> None:
+        image, reference = self._find(given.pop("image")), given.pop("as")
+        assert given.keys() <= {"registries", "parallel", "chunk", "mount_from"}
+        given["registries"] = access(given["registries"])
+        assert self._face.images("push", image, reference, **given) == image.digest
+        assert not expected
+
+    def _registry_ping(self, given: Json, expected: Json) -> None:
+        assert given.keys() == {"registry", "registries"}
+        self._face.registries(access(given["registries"]), "ping", given["registry"])
+
+    def _registry_resolve(self, given: Json, expected: Json) -> None:
+        assert given.keys() == {"reference", "registries"}
+        found = self._face.registries(access(given["registries"]), "resolve", given["reference"])
+        digest_of = expected.pop("digest_of", None)
+        assert digest_of is None or found.digest == self._find(digest_of).digest
+        assert not expected
+
+    def _registry_tags(self, given: Json, expected: Json) -> None:
+        assert given.keys() == {"repository", "registries"}
+        tags = self._face.registries(access(given["registries"]), "tags", given["repository"])
+        check(expected, {"tags": sorted(tags)})
+
+    def _registry_referrers(self, given: Json, expected: Json) -> None:
+        assert given.keys() == {"reference", "registries"}
+        found = self._face.registries(access(given["registries"]), "referrers", given["reference"])
+        check(expected, {"referrers": len(found)})
+
+    def _commit(self, given: Json, expected: Json) -> None:
+        reference, options = commit(given)
+        check_image(expected, self.child.files("commit", reference, **options))
+
+    def _diff(self, true: bool, expected: Json) -> None:
+        check(expected, {"changes": [str(change) for change in self.child.files("diff")]})
+
+    def _export(self, path: str, expected: Json) -> None:
+        self.child.files("export", path)
+
     def _host_write(self, given: Json, expected: Json) -> None:
         assert given.keys() == {"path", "content"}
         Path(given["path"]).write_text(given["content"])
@@ -409,6 +558,26 @@ def parsed(given: Json) -> Given:
         options["mounts"] = [mount(each) for each in given.pop("mounts")]
     assert not given, f"unknown options {given}"
     return image, args, input, options
+
+
+def commit(given: Json) -> tuple[str | None, Json]:
+    reference = given.pop("as", None)
+    assert given.keys() <= {"author", "comment", "created_by", "time", "max_size"}
+    return reference, given
+
+
+def access(given: list[Json]) -> dict[str, skep.Access]:
+    found: dict[str, skep.Access] = {}
+    for one in given:
+        name: str = one.pop("registry")
+        options: Json = {}
+        if "user" in one:
+            options["credentials"] = (one.pop("user"), one.pop("password"))
+        for same in one.keys() & {"plain_http", "mirrors", "ca"}:
+            options[same] = one.pop(same)
+        assert not one, f"unknown options {one}"
+        found[name] = skep.Access(**options)
+    return found
 
 
 def mount(given: Json) -> skep.Mount:
@@ -464,7 +633,7 @@ def check_usage(expected: Json, usage: skep.Usage) -> None:
         assert value >= limit if which == "min" else value <= limit, (bound, value)
 
 
-def check_image(expected: Json, image: skep.Image) -> None:
+def check_image(expected: Json, image: skep.Image | skep.aio.Image) -> None:
     config = image.inspect()["config"]
     found = {
         "references": sorted(image.references),

@@ -37,9 +37,30 @@ def children(engine: skep.Engine) -> None:
         assert_type(same.wait(timeout=1.5), skep.ExitStatus)
 
 
+def images(engine: skep.Engine) -> None:
+    access = {"localhost:5000": skep.Access(plain_http=True, credentials=("user", "password"))}
+    image = engine.images.pull("x", registries=access, progress=lambda told: told.fetched)
+    assert_type(image, skep.Image)
+    reach = skep.Registries(access, timeout=5)
+    assert_type(engine.images.push(image, "x", registries=reach, chunk="16m"), str)
+    assert_type(reach.resolve("x").artifact_type, "str | None")
+    assert_type(image.diff(image)[0].kind, skep.ChangeKind)
+    assert_type(engine.images.prune("unused").images, "list[str]")
+    assert_type(image.squash("x", author="me", time=1.5, config={"Cmd": None}), skep.Image)
+    engine.images.prune("all")  # type: ignore[arg-type]  # pyright: ignore
+    image.squash(autor="me")  # type: ignore[call-arg]  # pyright: ignore
+    engine.run("app:1", keep_files=True)  # type: ignore[call-overload]  # pyright: ignore
+    with engine.spawn("app:1", keep_files=True) as child:
+        assert_type(child.commit("x", max_size="1g"), skep.Image)
+
+
 async def loops(engine: skep.aio.Engine) -> None:
     assert_type(await engine.run("app:1"), skep.CompletedContainer[bytes])
     assert_type(await engine.run("app:1", text=True), skep.CompletedContainer[str])
+    image = await engine.images.pull("x", registries=skep.aio.Registries(), progress=print)
+    assert_type(image, skep.aio.Image)
+    assert_type(await image.diff(image), "list[skep.Change]")
+    assert_type((await engine.run(image)).stdout, bytes)
     async with await engine.spawn("app:1") as child:
         assert_type(child.stdin, "StreamWriter | None")
         assert_type(await child.wait(), skep.ExitStatus)

@@ -153,6 +153,24 @@ fn a_look_at_a_container_can_be_cancelled_and_the_container_not() {
     assert_eq!(changed(child.diff().unwrap(), ChangeKind::Added), [Path::new("/data/greeting")]);
 }
 
+#[test]
+fn kept_files_can_be_removed_before_the_handle() {
+    let test = TestEngine::new();
+    let Some(base) = image(&test) else { return };
+    let mut command = test.engine.command(&base);
+    let child = command.args(["/bin/sh", "-c", "true"]).keep_files(true).spawn().unwrap();
+    assert!(child.wait().unwrap().success());
+    child.diff().unwrap();
+    child.remove_files();
+    assert_eq!(child.diff().unwrap_err().kind(), ErrorKind::InvalidState);
+    assert!(test.directory_of(&child).is_none());
+    // Again, and of one that runs: nothing.
+    child.remove_files();
+    let running = waiting(&test, &base, "true");
+    running.remove_files();
+    running.diff().unwrap();
+}
+
 /// Whatever comes first, the container's end or the commit's: the image is whole, and nothing is
 /// left.
 #[test]

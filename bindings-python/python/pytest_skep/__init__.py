@@ -30,6 +30,7 @@ class Spawn(Protocol):
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
+        keep_files: bool = False,
         **options: Unpack[StartOptions],
     ) -> skep.Child[Any]:
         """Starts a container that ends with the test."""

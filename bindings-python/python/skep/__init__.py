@@ -36,33 +36,63 @@ from skep._errors import (
     TimeoutError,
     UnsupportedError,
 )
-from skep._options import Options
-from skep._results import CompletedContainer, ExitReason, ExitStatus, ImageSummary, Usage
-from skep._skep import Image, Images, Mount, Root
+from skep._options import CommitOptions, Options
+from skep._results import (
+    Change,
+    ChangeKind,
+    CompletedContainer,
+    Descriptor,
+    DiskUsage,
+    ExitReason,
+    ExitStatus,
+    HistoryStep,
+    ImageSummary,
+    ImageUsage,
+    Pruned,
+    PullProgress,
+    Pushed,
+    PushProgress,
+    Usage,
+)
+from skep._skep import Access, Cancel, Credentials, Image, Images, Mount, Registries, Root
 
 # Where they are to be imported from, for messages, documentation and pickles.
 for _class in (Child, Engine, *Error.__subclasses__(), *ContainerError.__subclasses__()):
     _class.__module__ = __name__
 for _class in (Error, CompletedContainer, ExitStatus, ImageSummary, Usage):
     _class.__module__ = __name__
+for _class in (Change, Descriptor, DiskUsage, HistoryStep, ImageUsage):
+    _class.__module__ = __name__
+for _class in (Pruned, PullProgress, PushProgress):
+    _class.__module__ = __name__
 del _class
 
 __all__ = [
     "DEVNULL",
     "PIPE",
+    "Access",
     "AlreadyExistsError",
+    "Cancel",
     "CancelledError",
+    "Change",
+    "ChangeKind",
     "Child",
+    "CommitOptions",
     "CompletedContainer",
     "ContainerError",
+    "Credentials",
+    "Descriptor",
     "DigestMismatchError",
+    "DiskUsage",
     "Engine",
     "Error",
     "ExitError",
     "ExitReason",
     "ExitStatus",
+    "HistoryStep",
     "Image",
     "ImageSummary",
+    "ImageUsage",
     "Images",
     "InUseError",
     "InvalidDataError",
@@ -76,6 +106,11 @@ __all__ = [
     "Options",
     "OutOfMemoryError",
     "PermissionDeniedError",
+    "Pruned",
+    "PullProgress",
+    "PushProgress",
+    "Pushed",
+    "Registries",
     "ResourceExhaustedError",
     "Root",
     "TimeoutError",

@@ -13,7 +13,10 @@ from skep._errors import Error, TimeoutError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skep._results import ExitStatus, Usage
+    from typing_extensions import Unpack
+
+    from skep._options import CommitOptions, StrPath
+    from skep._results import Change, ExitStatus, Usage
     from skep._text import Codec
 
 
@@ -158,6 +161,40 @@ class Child(BaseChild, Generic[AnyStr]):
             return self.wait(grace)
         self.kill()
         return self.wait()
+
+    def commit(
+        self,
+        reference: str | None = None,
+        *,
+        cancel: _skep.Cancel | None = None,
+        **options: Unpack[CommitOptions],
+    ) -> _skep.Image:
+        """Makes an image of the container's own and of what it has written, as docker commit does.
+
+        It may run, have ended and not been waited for, or have been started with `keep_files`. One
+        that runs is not stopped meanwhile.
+
+        reference: the image's name; another image of that name loses it.
+        author: who made it.
+        comment, created_by: a line for its history, and the command that made it.
+        time: seconds since 1970 or a `datetime` that all new files and the image bear: the same
+            files are the same image then. The files' own times, and now, without.
+        max_size: the most bytes, or "1g", that the new files may have in all.
+        config: what a container of it runs, in the place of all that the former image says of that;
+            as `inspect()["config"]["config"]`.
+
+        Raises `InvalidInputError` if its root is no image, `InvalidStateError` if its files are
+        gone, `ResourceExhaustedError` above `max_size`.
+        """
+        return self._native.commit(reference, cancel=cancel, **options)
+
+    def diff(self, *, cancel: _skep.Cancel | None = None) -> list[Change]:
+        """What the container has changed of its root, by path; when, as for `commit`."""
+        return self._native.diff(cancel=cancel)
+
+    def export(self, path: StrPath, *, cancel: _skep.Cancel | None = None) -> None:
+        """Writes all files of the container's root as one tar archive; when, as for `commit`."""
+        self._native.export(path, cancel=cancel)
 
     def close(self) -> None:
         """Kills the container if it still runs, removes what is left of it and closes its pipes."""

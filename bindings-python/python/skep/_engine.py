@@ -180,6 +180,7 @@ class Engine:
         text: Literal[False] | None = None,
         encoding: None = None,
         errors: None = None,
+        keep_files: bool = False,
         **options: Unpack[StartOptions],
     ) -> Child[bytes]: ...
     @overload
@@ -191,6 +192,7 @@ class Engine:
         text: Literal[True],
         encoding: str | None = None,
         errors: str | None = None,
+        keep_files: bool = False,
         **options: Unpack[StartOptions],
     ) -> Child[str]: ...
     @overload
@@ -202,6 +204,7 @@ class Engine:
         text: bool | None = None,
         encoding: str,
         errors: str | None = None,
+        keep_files: bool = False,
         **options: Unpack[StartOptions],
     ) -> Child[str]: ...
     @overload
@@ -213,6 +216,7 @@ class Engine:
         text: bool | None = None,
         encoding: str | None = None,
         errors: str,
+        keep_files: bool = False,
         **options: Unpack[StartOptions],
     ) -> Child[str]: ...
     @overload
@@ -224,6 +228,7 @@ class Engine:
         text: bool,
         encoding: str | None = None,
         errors: str | None = None,
+        keep_files: bool = False,
         **options: Unpack[StartOptions],
     ) -> Child[Any]: ...
     def spawn(
@@ -234,15 +239,18 @@ class Engine:
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
+        keep_files: bool = False,
         **options: Unpack[StartOptions],
     ) -> Child[Any]:
         """Starts a container and returns when its command runs; `run` has the other arguments.
 
         stdin, stdout, stderr: PIPE, DEVNULL, a file or its descriptor; this program's own without.
+        keep_files: what it has written stays until the child is closed, for `Child.commit`,
+            `export` and `diff` after its end.
         """
         codec = Codec.of(text, encoding, errors)
         command = _skep.Command(self._native, image, args, **options)
-        return Child(command.spawn(), args, codec)
+        return Child(command.spawn(keep_files), args, codec)
 
     def close(self) -> None:
         """Kills this engine's containers, waits for their end and removes what is left of them.

@@ -7,12 +7,15 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypedDict, Union
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
-    from skep._skep import Image, Mount, Root
+    from skep._skep import Access, Image, Mount, Registries, Root
 
 StrPath: TypeAlias = Union[str, "os.PathLike[str]"]
 Source: TypeAlias = Union[str, "Image", "Root"]
 Stream: TypeAlias = int | IO[Any] | None
+Reach: TypeAlias = Union["Registries", "Mapping[str, Access]"]
+Pem: TypeAlias = bytes | StrPath
 
 
 class Options(TypedDict, total=False):
@@ -43,3 +46,14 @@ class StartOptions(Options, total=False):
     stdin: Stream
     stdout: Stream
     stderr: Stream
+
+
+class CommitOptions(TypedDict, total=False):
+    """Keyword arguments of `Child.commit`, which says what they mean, and of `Image.squash`."""
+
+    author: str | None
+    comment: str | None
+    created_by: str | None
+    time: float | datetime | None
+    max_size: int | str | None
+    config: Mapping[str, Any] | None

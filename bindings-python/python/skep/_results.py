@@ -1,4 +1,4 @@
-"""How containers end, what they use and what they say: plain data, which can be pickled."""
+"""How containers end, what they say, what becomes of images: plain data, which can be pickled."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import AnyStr, Generic, Literal, TypeAlias
 
 ExitReason: TypeAlias = Literal["exited", "signaled", "oom_killed", "timed_out"]
+ChangeKind: TypeAlias = Literal["added", "changed", "deleted"]
+Pushed: TypeAlias = Literal["sent", "existed", "mounted"]
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,125 @@ class ImageSummary:
     """Bytes of its blobs; blobs may be shared with other images."""
     created: str | None
     """When it was built, in RFC 3339, if it says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What a registry or an image says of a blob or manifest."""
+
+    media_type: str
+    """Its media type."""
+    digest: str
+    """The digest of its bytes: "sha256:..."."""
+    size: int
+    """The number of its bytes."""
+    platform: str | None = None
+    """What it runs on, in an index: "linux/arm64"."""
+    artifact_type: str | None = None
+    """What kind of artifact it is, if a registry says so of a referrer."""
+    annotations: dict[str, str] = field(default_factory=dict[str, str])
+    """What its maker has said of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryStep:
+    """One step of how an image came to be."""
+
+    created: str | None
+    """When, in RFC 3339."""
+    created_by: str | None
+    """By which command."""
+    author: str | None
+    """By whom."""
+    comment: str | None
+    """Anything else."""
+    layer: Descriptor | None
+    """The layer that it made, if it made one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A path that is other than before. `str()` says it as docker does: "A /srv/greeting"."""
+
+    kind: ChangeKind
+    """What became of it."""
+    path: str
+    """The absolute path; undecodable bytes are as `os.fsdecode` has them."""
+
+    def __str__(self) -> str:
+        return f"{self.kind[0].upper()} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a prune has removed."""
+
+    images: list[str]
+    """The images' ids."""
+    blobs: int
+    """The number of blobs."""
+    layers: int
+    """The number of unpacked layers."""
+    bytes: int
+    """Bytes of both on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUsage:
+    """What one image takes of the disk."""
+
+    id: str
+    """The digest of its config."""
+    references: list[str]
+    """Its names."""
+    blobs: int
+    """Bytes of its blobs."""
+    layers: int
+    """Bytes of its unpacked layers."""
+    shared: int
+    """Bytes of both that other images have, too: to remove it gives back the rest."""
+    in_use: bool
+    """Whether a container of it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """What the images take of the disk."""
+
+    images: list[ImageUsage]
+    """Each image; what several have counts for each of them."""
+    blobs: int
+    """Bytes of all blobs."""
+    layers: int
+    """Bytes of all unpacked layers."""
+    unneeded: int
+    """Bytes of what no image needs: `prune("files")` removes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """How far one layer of a pull is."""
+
+    layer: str
+    """The digest of the layer's blob."""
+    total: int
+    """The blob's bytes."""
+    fetched: int
+    """Those of them that are here."""
+    unpacked: bool
+    """Whether the layer is unpacked."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushProgress:
+    """How far one blob of a push is: a layer, or the config."""
+
+    blob: str
+    """The blob's digest."""
+    total: int
+    """The blob's bytes."""
+    sent: int
+    """Those of them that were sent; after a break it begins again."""
+    done: Pushed | None
+    """How the registry came to have it: it was sent, or the repository had it, or another did. None
+    while it has not all of it."""

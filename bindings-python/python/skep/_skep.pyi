@@ -1,20 +1,38 @@
 """The native half of skep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
-from skep._options import Source, Stream, StrPath
-from skep._results import CompletedContainer, ExitStatus, ImageSummary, Usage
+from typing_extensions import Unpack
+
+from skep._options import CommitOptions, Pem, Reach, Source, Stream, StrPath
+from skep._results import (
+    Change,
+    CompletedContainer,
+    Descriptor,
+    DiskUsage,
+    ExitStatus,
+    HistoryStep,
+    ImageSummary,
+    Pruned,
+    PullProgress,
+    PushProgress,
+    Usage,
+)
 
 __all__ = [
+    "Access",
+    "Cancel",
     "Child",
     "Collector",
     "Command",
+    "Credentials",
     "Engine",
     "Image",
     "Images",
     "Mount",
+    "Registries",
     "Root",
     "check_seconds",
 ]
@@ -58,9 +76,9 @@ class Command:
         stdout: Stream = None,
         stderr: Stream = None,
     ) -> Command: ...
-    def spawn(self) -> Child: ...
+    def spawn(self, keep_files: bool = False, cancel: Cancel | None = None) -> Child: ...
     def run(self, args: list[str], input: bytes | None = None) -> CompletedContainer[bytes]: ...
-    def collect(self, input: bytes | None = None) -> Collector: ...
+    def collect(self, input: bytes | None = None, cancel: Cancel | None = None) -> Collector: ...
 
 @final
 class Child:
@@ -73,6 +91,15 @@ class Child:
     def poll(self) -> ExitStatus | None: ...
     def send_signal(self, signal: int) -> None: ...
     def usage(self) -> Usage: ...
+    def commit(
+        self,
+        reference: str | None = None,
+        *,
+        cancel: Cancel | None = None,
+        **options: Unpack[CommitOptions],
+    ) -> Image: ...
+    def diff(self, *, cancel: Cancel | None = None) -> list[Change]: ...
+    def export(self, path: StrPath, *, cancel: Cancel | None = None) -> None: ...
     def fileno(self) -> int: ...
     def close(self) -> None: ...
 
@@ -83,16 +110,65 @@ class Collector:
     def close(self) -> None: ...
 
 @final
+class Cancel:
+    """Cancels the operation that it is given to, from any thread."""
+
+    def __new__(cls) -> Cancel: ...
+    def cancel(self) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+
+@final
 class Images:
     """The images of an engine's store: `engine.images`."""
 
-    def load(self, path: StrPath) -> Image: ...
-    def load_all(self, path: StrPath) -> list[Image]: ...
-    def import_(self, tar: StrPath, reference: str | None = None) -> Image: ...
+    def load(self, path: StrPath, *, cancel: Cancel | None = None) -> Image: ...
+    def load_all(self, path: StrPath, *, cancel: Cancel | None = None) -> list[Image]: ...
+    def import_(
+        self, tar: StrPath, reference: str | None = None, *, cancel: Cancel | None = None
+    ) -> Image: ...
     def find(self, name_or_id: str) -> Image: ...
     def list(self) -> list[ImageSummary]: ...
-    def tag(self, name_or_id: str, reference: str) -> None: ...
-    def remove(self, name_or_id: str) -> None: ...
+    def tag(self, name_or_id: str, reference: str, *, cancel: Cancel | None = None) -> None: ...
+    def remove(self, name_or_id: str, *, cancel: Cancel | None = None) -> None: ...
+    def save(
+        self,
+        images: str | Image | Sequence[str | Image],
+        path: StrPath,
+        *,
+        format: Literal["docker", "oci"] = "docker",
+        cancel: Cancel | None = None,
+    ) -> None: ...
+    def prune(
+        self,
+        what: Literal["files", "nameless", "unused"] = "files",
+        *,
+        cancel: Cancel | None = None,
+    ) -> Pruned: ...
+    def disk_usage(self, *, cancel: Cancel | None = None) -> DiskUsage: ...
+    def pull(
+        self,
+        reference: str,
+        *,
+        registries: Reach | None = None,
+        platform: str | None = None,
+        parallel: int | None = None,
+        unpack: bool = True,
+        progress: Callable[[PullProgress], object] | None = None,
+        cancel: Cancel | None = None,
+    ) -> Image: ...
+    def push(
+        self,
+        image: str | Image,
+        reference: str,
+        *,
+        registries: Reach | None = None,
+        parallel: int | None = None,
+        chunk: int | str | None = None,
+        mount_from: Sequence[str] | None = None,
+        progress: Callable[[PushProgress], object] | None = None,
+        cancel: Cancel | None = None,
+    ) -> str: ...
 
 @final
 class Image:
@@ -107,6 +183,70 @@ class Image:
     @property
     def size(self) -> int: ...
     def inspect(self) -> dict[str, Any]: ...
+    def history(self) -> list[HistoryStep]: ...
+    def layers(self, *, cancel: Cancel | None = None) -> list[Path]: ...
+    def export(self, path: StrPath, *, cancel: Cancel | None = None) -> None: ...
+    def diff(self, base: Image, *, cancel: Cancel | None = None) -> list[Change]: ...
+    def commit(
+        self,
+        upper: StrPath,
+        reference: str | None = None,
+        *,
+        cancel: Cancel | None = None,
+        **options: Unpack[CommitOptions],
+    ) -> Image: ...
+    def squash(
+        self,
+        reference: str | None = None,
+        *,
+        cancel: Cancel | None = None,
+        **options: Unpack[CommitOptions],
+    ) -> Image: ...
+
+@final
+class Credentials:
+    """What a registry is shown to let one in."""
+
+    @staticmethod
+    def password(user: str, password: str) -> Credentials: ...
+    @staticmethod
+    def identity_token(token: str) -> Credentials: ...
+    @staticmethod
+    def registry_token(token: str) -> Credentials: ...
+
+@final
+class Access:
+    """How one registry, or one mirror, is reached."""
+
+    def __new__(
+        cls,
+        *,
+        plain_http: bool = False,
+        mirrors: Sequence[str] | None = None,
+        credentials: tuple[str, str] | Credentials | None = None,
+        ca: Pem | None = None,
+        client_certificate: tuple[Pem, Pem] | None = None,
+    ) -> Access: ...
+
+@final
+class Registries:
+    """The registries as this program reaches them."""
+
+    def __new__(
+        cls,
+        access: Mapping[str, Access] | None = None,
+        *,
+        credential_files: Sequence[StrPath] | None = None,
+        timeout: float | None = None,
+        attempts: int | None = None,
+        pause: float | None = None,
+    ) -> Registries: ...
+    def ping(self, registry: str, *, cancel: Cancel | None = None) -> None: ...
+    def resolve(self, reference: str, *, cancel: Cancel | None = None) -> Descriptor: ...
+    def tags(self, repository: str, *, cancel: Cancel | None = None) -> list[str]: ...
+    def referrers(
+        self, reference: str, artifact_type: str | None = None, *, cancel: Cancel | None = None
+    ) -> list[Descriptor]: ...
 
 @final
 class Root:

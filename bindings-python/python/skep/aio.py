@@ -11,7 +11,8 @@
 4950
 
 Waiting takes no thread: the loop watches file descriptors. Starts, of a few milliseconds each, are
-made by four threads of this module's own; images are loaded in the loop's default executor.
+made by four threads of this module's own; what is done with images is done in the loop's default
+executor, one thread each, and cancelling the task ends it.
 Options, results and exceptions are those of `skep`. A loop needs `add_reader`, as all of asyncio's
 have on Linux.
 """
@@ -22,7 +23,18 @@ import asyncio
 import contextlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
+from typing import (
+    IO,
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    overload,
+)
 
 from skep import _skep
 from skep._child import BaseChild
@@ -32,16 +44,32 @@ from skep._results import CompletedContainer
 from skep._text import Codec, encode_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from typing_extensions import Buffer, Unpack
 
-    from skep._options import Source, StartOptions, StrPath
-    from skep._results import ExitStatus, ImageSummary
+    from skep._options import CommitOptions, Source, StartOptions, StrPath
+    from skep._results import (
+        Change,
+        Descriptor,
+        DiskUsage,
+        ExitStatus,
+        HistoryStep,
+        ImageSummary,
+        Pruned,
+        PullProgress,
+        PushProgress,
+    )
 
 T = TypeVar("T")
+P = TypeVar("P")
 
-__all__ = ["Child", "Engine", "Images"]
+AnyImage: TypeAlias = Union["_skep.Image", "Image"]
+AnySource: TypeAlias = Union["Source", "Image"]
+AnyReach: TypeAlias = Union["_skep.Registries", "Registries", "Mapping[str, _skep.Access]"]
+
+__all__ = ["Child", "Engine", "Image", "Images", "Registries"]
 
 
 class Engine:
@@ -71,7 +99,7 @@ class Engine:
     @overload
     async def run(
         self,
-        image: Source,
+        image: AnySource,
         args: Sequence[str] | None = None,
         *,
         input: Buffer | None = None,
@@ -84,7 +112,7 @@ class Engine:
     @overload
     async def run(
         self,
-        image: Source,
+        image: AnySource,
         args: Sequence[str] | None = None,
         *,
         input: str | None = None,
@@ -97,7 +125,7 @@ class Engine:
     @overload
     async def run(
         self,
-        image: Source,
+        image: AnySource,
         args: Sequence[str] | None = None,
         *,
         input: str | None = None,
@@ -110,7 +138,7 @@ class Engine:
     @overload
     async def run(
         self,
-        image: Source,
+        image: AnySource,
         args: Sequence[str] | None = None,
         *,
         input: str | None = None,
@@ -123,7 +151,7 @@ class Engine:
     @overload
     async def run(
         self,
-        image: Source,
+        image: AnySource,
         args: Sequence[str] | None = None,
         *,
         input: Any = None,
@@ -135,7 +163,7 @@ class Engine:
     ) -> CompletedContainer[Any]: ...
     async def run(
         self,
-        image: Source,
+        image: AnySource,
         args: Sequence[str] | None = None,
         *,
         input: Any = None,
@@ -152,16 +180,19 @@ class Engine:
         codec = Codec.of(text, encoding, errors)
         data = encode_input(input, options.get("stdin"), codec)
 
-        def start() -> _skep.Collector:
-            return _skep.Command(self._native, image, args, **options).collect(data)
+        def start(cancel: _skep.Cancel) -> _skep.Collector:
+            command = _skep.Command(self._native, _native(image), args, **options)
+            return command.collect(data, cancel)
 
         output = await _collected(await _started(start))
         return judged(CompletedContainer(list(args or ()), *output), codec, check)
 
     async def spawn(
         self,
-        image: Source,
+        image: AnySource,
         args: Sequence[str] | None = None,
+        *,
+        keep_files: bool = False,
         **options: Unpack[StartOptions],
     ) -> Child:
         """Starts a container and returns when its command runs; see `skep.Engine.spawn`.
@@ -169,8 +200,9 @@ class Engine:
         As in asyncio.subprocess, streams are of bytes.
         """
 
-        def start() -> _skep.Child:
-            return _skep.Command(self._native, image, args, **options).spawn()
+        def start(cancel: _skep.Cancel) -> _skep.Child:
+            command = _skep.Command(self._native, _native(image), args, **options)
+            return command.spawn(keep_files, cancel)
 
         return await _connected(await _started(start), args)
 
@@ -247,6 +279,19 @@ class Child(BaseChild):
         self.kill()
         return await self.wait()
 
+    async def commit(self, reference: str | None = None, **options: Unpack[CommitOptions]) -> Image:
+        """Makes an image of the container's own and of what it has written; see `skep.Child`."""
+        commit = self._native.commit
+        return Image(await _cancellable(lambda cancel: commit(reference, cancel=cancel, **options)))
+
+    async def diff(self) -> list[Change]:
+        """What the container has changed of its root, by path."""
+        return await _cancellable(lambda cancel: self._native.diff(cancel=cancel))
+
+    async def export(self, path: StrPath) -> None:
+        """Writes all files of the container's root as one tar archive."""
+        await _cancellable(lambda cancel: self._native.export(path, cancel=cancel))
+
     async def close(self) -> None:
         """Kills the container if it still runs, removes what is left of it and closes its pipes."""
         # Killed before its standard input ends: it is not to end by that.
@@ -264,38 +309,229 @@ class Child(BaseChild):
 
 
 class Images:
-    """The images of an engine's store; see `skep.Images`."""
+    """The images of an engine's store; see `skep.Images`.
+
+    To cancel what takes long ends it, and leaves nothing half done: the task ends thereafter.
+    """
 
     def __init__(self, native: _skep.Images) -> None:
         self._native = native
 
-    async def load(self, path: StrPath) -> _skep.Image:
+    async def load(self, path: StrPath) -> Image:
         """Loads the only image of an archive or directory."""
-        return await asyncio.to_thread(self._native.load, path)
+        return Image(await _cancellable(lambda cancel: self._native.load(path, cancel=cancel)))
 
-    async def load_all(self, path: StrPath) -> list[_skep.Image]:
+    async def load_all(self, path: StrPath) -> list[Image]:
         """Loads all images of an archive or directory."""
-        return await asyncio.to_thread(self._native.load_all, path)
+        load_all = self._native.load_all
+        images = await _cancellable(lambda cancel: load_all(path, cancel=cancel))
+        return [Image(image) for image in images]
 
-    async def import_(self, tar: StrPath, reference: str | None = None) -> _skep.Image:
+    async def import_(self, tar: StrPath, reference: str | None = None) -> Image:
         """Makes an image of a root file system's tar archive."""
-        return await asyncio.to_thread(self._native.import_, tar, reference)
+        import_ = self._native.import_
+        return Image(await _cancellable(lambda cancel: import_(tar, reference, cancel=cancel)))
 
-    async def find(self, name_or_id: str) -> _skep.Image:
+    async def find(self, name_or_id: str) -> Image:
         """Finds an image by a name or by its id."""
-        return await asyncio.to_thread(self._native.find, name_or_id)
+        return Image(await asyncio.to_thread(self._native.find, name_or_id))
 
+    async def tag(self, name_or_id: str, reference: str) -> None:
+        """Names an image `reference`."""
+        await _cancellable(lambda cancel: self._native.tag(name_or_id, reference, cancel=cancel))
+
+    async def remove(self, name_or_id: str) -> None:
+        """Removes a name and, if it was the image's last, the image."""
+        await _cancellable(lambda cancel: self._native.remove(name_or_id, cancel=cancel))
+
+    async def save(
+        self,
+        images: str | AnyImage | Sequence[str | AnyImage],
+        path: StrPath,
+        *,
+        format: Literal["docker", "oci"] = "docker",
+    ) -> None:
+        """Saves images into one archive, which replaces a file at `path`."""
+        several = [images] if isinstance(images, (str, Image, _skep.Image)) else images
+        names = [_native(image) for image in several]
+        save = self._native.save
+        await _cancellable(lambda cancel: save(names, path, format=format, cancel=cancel))
+
+    async def prune(self, what: Literal["files", "nameless", "unused"] = "files") -> Pruned:
+        """Removes what nobody needs."""
+        return await _cancellable(lambda cancel: self._native.prune(what, cancel=cancel))
+
+    async def disk_usage(self) -> DiskUsage:
+        """What the images take of the disk."""
+        return await _cancellable(lambda cancel: self._native.disk_usage(cancel=cancel))
+
+    async def pull(
+        self,
+        reference: str,
+        *,
+        registries: AnyReach | None = None,
+        platform: str | None = None,
+        parallel: int | None = None,
+        unpack: bool = True,
+        progress: Callable[[PullProgress], object] | None = None,
+    ) -> Image:
+        """Pulls an image from its registry; `progress` is called in the loop, and not awaited."""
+
+        def pull(
+            cancel: _skep.Cancel, report: Callable[[PullProgress], object] | None
+        ) -> _skep.Image:
+            return self._native.pull(
+                reference,
+                registries=_native(registries),
+                platform=platform,
+                parallel=parallel,
+                unpack=unpack,
+                progress=report,
+                cancel=cancel,
+            )
+
+        return Image(await _reporting(pull, progress))
+
+    async def push(
+        self,
+        image: str | AnyImage,
+        reference: str,
+        *,
+        registries: AnyReach | None = None,
+        parallel: int | None = None,
+        chunk: int | str | None = None,
+        mount_from: Sequence[str] | None = None,
+        progress: Callable[[PushProgress], object] | None = None,
+    ) -> str:
+        """Pushes an image to the registry of `reference`; `progress` is as for `pull`."""
+
+        def push(cancel: _skep.Cancel, report: Callable[[PushProgress], object] | None) -> str:
+            return self._native.push(
+                _native(image),
+                reference,
+                registries=_native(registries),
+                parallel=parallel,
+                chunk=chunk,
+                mount_from=mount_from,
+                progress=report,
+                cancel=cancel,
+            )
+
+        return await _reporting(push, progress)
+
+    # Last: in this class `list` is no type from here on.
     async def list(self) -> list[ImageSummary]:
         """All images, in the order in which they came."""
         return await asyncio.to_thread(self._native.list)
 
-    async def tag(self, name_or_id: str, reference: str) -> None:
-        """Names an image `reference`."""
-        await asyncio.to_thread(self._native.tag, name_or_id, reference)
 
-    async def remove(self, name_or_id: str) -> None:
-        """Removes a name and, if it was the image's last, the image."""
-        await asyncio.to_thread(self._native.remove, name_or_id)
+class Image:
+    """An image of a store, as it was when it was found; see `skep.Image`."""
+
+    def __init__(self, native: _skep.Image) -> None:
+        self._native = native
+
+    @property
+    def id(self) -> str:
+        """The digest of its config: "sha256:..."."""
+        return self._native.id
+
+    @property
+    def digest(self) -> str:
+        """The digest of its manifest."""
+        return self._native.digest
+
+    @property
+    def references(self) -> list[str]:
+        """The names it had when it was found."""
+        return self._native.references
+
+    @property
+    def size(self) -> int:
+        """Bytes of its blobs in the store; blobs may be shared with other images."""
+        return self._native.size
+
+    def inspect(self) -> dict[str, Any]:
+        """All that is known of it: id, digest, references, size, config and manifest."""
+        return self._native.inspect()
+
+    def history(self) -> list[HistoryStep]:
+        """How it came to be, bottom first."""
+        return self._native.history()
+
+    async def layers(self) -> list[Path]:
+        """The directories of its unpacked layers, bottom first; what is missing is unpacked."""
+        return await _cancellable(lambda cancel: self._native.layers(cancel=cancel))
+
+    async def export(self, path: StrPath) -> None:
+        """Writes all its files as one tar archive, which replaces a file at `path`."""
+        await _cancellable(lambda cancel: self._native.export(path, cancel=cancel))
+
+    async def diff(self, base: AnyImage) -> list[Change]:
+        """What is other in its files than in those of `base`, by path."""
+        return await _cancellable(lambda cancel: self._native.diff(_native(base), cancel=cancel))
+
+    async def commit(
+        self, upper: StrPath, reference: str | None = None, **options: Unpack[CommitOptions]
+    ) -> Image:
+        """Makes an image of it and of `upper`, which overlayfs wrote on top of its layers."""
+        commit = self._native.commit
+        return Image(
+            await _cancellable(lambda cancel: commit(upper, reference, cancel=cancel, **options))
+        )
+
+    async def squash(self, reference: str | None = None, **options: Unpack[CommitOptions]) -> Image:
+        """Makes an image of one layer that has all of its files."""
+        squash = self._native.squash
+        return Image(await _cancellable(lambda cancel: squash(reference, cancel=cancel, **options)))
+
+    def __repr__(self) -> str:
+        return repr(self._native).replace("skep.", "skep.aio.", 1)
+
+
+class Registries:
+    """The registries as this program reaches them; see `skep.Registries`."""
+
+    def __init__(
+        self,
+        access: Mapping[str, _skep.Access] | None = None,
+        *,
+        credential_files: Sequence[StrPath] | None = None,
+        timeout: float | None = None,
+        attempts: int | None = None,
+        pause: float | None = None,
+    ) -> None:
+        self._native = _skep.Registries(
+            access,
+            credential_files=credential_files,
+            timeout=timeout,
+            attempts=attempts,
+            pause=pause,
+        )
+
+    async def ping(self, registry: str) -> None:
+        """Asks whether `registry` is one and lets this program in."""
+        await _cancellable(lambda cancel: self._native.ping(registry, cancel=cancel))
+
+    async def resolve(self, reference: str) -> Descriptor:
+        """What `reference` names at its registry now."""
+        return await _cancellable(lambda cancel: self._native.resolve(reference, cancel=cancel))
+
+    async def tags(self, repository: str) -> list[str]:
+        """The tags of a repository, in the registry's order."""
+        return await _cancellable(lambda cancel: self._native.tags(repository, cancel=cancel))
+
+    async def referrers(self, reference: str, artifact_type: str | None = None) -> list[Descriptor]:
+        """What refers to the image or artifact that `reference` names."""
+        referrers = self._native.referrers
+        return await _cancellable(lambda cancel: referrers(reference, artifact_type, cancel=cancel))
+
+
+def _native(given: object) -> Any:
+    """What the native half takes for it."""
+    if isinstance(given, (Image, Registries)):
+        return given._native  # pyright: ignore[reportPrivateUsage]
+    return given
 
 
 class _Running(Protocol):
@@ -321,18 +557,88 @@ async def _in_thread(work: Callable[[], T]) -> T:
     return await asyncio.shield(asyncio.wrap_future(_threads.submit(work)))
 
 
-async def _started(start: Callable[[], _R]) -> _R:
+async def _cancellable(work: Callable[[_skep.Cancel], T], cancel: _skep.Cancel | None = None) -> T:
+    """What may take long, in a thread. If this is cancelled, so is the work, and has then ended."""
+    cancel = cancel or _skep.Cancel()
+    working = asyncio.get_running_loop().run_in_executor(None, work, cancel)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        cancel.cancel()
+        while not working.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([working])
+        if not working.cancelled():
+            # Nobody else looks at it, of which asyncio would complain.
+            working.exception()
+        raise
+    except GeneratorExit:
+        # Collected as garbage, with a loop that was closed.
+        cancel.cancel()
+        raise
+
+
+class _Reports(Generic[P]):
+    """Hands what another thread tells to a function in the loop; what that raises ends the work."""
+
+    def __init__(self, function: Callable[[P], object], cancel: _skep.Cancel) -> None:
+        self._function = function
+        self._cancel = cancel
+        self._loop = asyncio.get_running_loop()
+        self.failure: BaseException | None = None
+
+    def tell(self, progress: P) -> None:
+        """Called in any thread. A loop that is closed has nobody who listens."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._call, progress)
+
+    def _call(self, progress: P) -> None:
+        if self.failure is not None:
+            return
+        try:
+            self._function(progress)
+        except BaseException as failure:
+            self.failure = failure
+            self._cancel.cancel()
+
+
+async def _reporting(
+    work: Callable[[_skep.Cancel, Callable[[P], object] | None], T],
+    progress: Callable[[P], object] | None,
+) -> T:
+    """As `_cancellable`, for work that tells how far it is."""
+    if progress is None:
+        return await _cancellable(lambda cancel: work(cancel, None))
+    if not callable(progress):
+        raise TypeError(f"expected something to call, not {type(progress).__name__}")
+    cancel = _skep.Cancel()
+    reports = _Reports(progress, cancel)
+    try:
+        result = await _cancellable(lambda cancel: work(cancel, reports.tell), cancel)
+    except Error:
+        # Because of the other, most likely, which says more.
+        if reports.failure is not None:
+            raise reports.failure from None
+        raise
+    if reports.failure is not None:
+        raise reports.failure
+    return result
+
+
+async def _started(start: Callable[[_skep.Cancel], _R]) -> _R:
     """Starts a container in a thread; one that nobody waits for any more is ended there."""
 
     def end(started: Future[_R]) -> None:
         if not started.cancelled() and started.exception() is None:
             started.result().close()
 
-    starting = _threads.submit(start)
+    cancel = _skep.Cancel()
+    starting = _threads.submit(start, cancel)
     try:
         return await asyncio.wrap_future(starting)
     except BaseException:
         # Cancelled, or collected as garbage with a loop that was closed.
+        cancel.cancel()
         starting.add_done_callback(end)
         raise
 

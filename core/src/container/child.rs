@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::libc;
@@ -51,7 +51,7 @@ pub struct Child {
     stop_signal: i32,
     live: Mutex<Option<Live>>,
     /// What is kept of it after its end.
-    kept: OnceLock<Files>,
+    kept: Mutex<Option<Files>>,
     ended: OnceLock<ExitStatus>,
     /// Whether the host has killed it: then that it was killed says nothing about its memory.
     killed: AtomicBool,
@@ -114,7 +114,7 @@ impl Child {
             running,
             stop_signal: stop_signal.as_deref().and_then(signal_number).unwrap_or(libc::SIGTERM),
             live: Mutex::new(Some(Live { group, files, end })),
-            kept: OnceLock::new(),
+            kept: Mutex::new(None),
             ended: OnceLock::new(),
             killed: AtomicBool::new(false),
             host: fork::Process::current(),
@@ -289,7 +289,7 @@ impl Child {
         let (usage, files) = live?.take_apart();
         if let Some(files) = files {
             // Once: there is one `Live`.
-            let _ = self.kept.set(files);
+            *self.kept() = Some(files);
         }
         usage
     }
@@ -297,7 +297,22 @@ impl Child {
     /// The container's files, unless they are gone.
     pub(super) fn current_files(&self) -> Option<Files> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.as_ref().map(|live| &live.files).or(self.kept.get()).cloned()
+        live.as_ref().map(|live| live.files.clone()).or_else(|| self.kept().clone())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Files>> {
+        // Nothing can panic while it is held.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the files that were [kept](super::Command::keep_files) after its end, as a drop does:
+    /// for whoever ends a container and cannot drop it. What reads them now has them until its end.
+    pub fn remove_files(&self) {
+        if self.host.is_current() {
+            // Removed with the lock released.
+            let kept = self.kept().take();
+            drop(kept);
+        }
     }
 
     pub(super) fn check_host(&self, operation: &'static str) -> Result<()> {
@@ -315,7 +330,7 @@ impl Drop for Child {
         if !self.host.is_current() {
             // A forked copy: what is here belongs to the host.
             std::mem::forget(self.live.get_mut().unwrap_or_else(PoisonError::into_inner).take());
-            std::mem::forget(self.kept.take());
+            std::mem::forget(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         } else if alive {
             self.running.discard();
             let _ = self.running.wait(Some(PATIENCE_OF_DROP));

@@ -4,10 +4,16 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::budget::Budget;
 use super::manifest::{OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 
 /// Bytes asked of the kernel at once.
 const BUFFER: usize = 128 << 10;
+
+/// The largest window of a zstd stream, as a power of two: 8 MiB, which is as much as RFC 8878,
+/// section 3.1.1.1.2, asks of decoders and allows encoders, and what `zstd -19` needs. A hostile
+/// stream would have 128 MiB allocated for each layer.
+const WINDOW_LOG: u32 = 23;
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +29,8 @@ impl Compression {
         match start {
             [0x1f, 0x8b, ..] => Compression::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+            // A skippable frame, which pzstd has in front.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
             _ => Compression::Plain,
         }
     }
@@ -44,8 +52,13 @@ impl Compression {
     }
 }
 
-/// What a possibly compressed stream says.
-pub(crate) enum Decoder<R: Read> {
+/// What a possibly compressed stream says, within a budget.
+pub(crate) struct Decoder<R: Read> {
+    form: Form<R>,
+    budget: Budget,
+}
+
+enum Form<R: Read> {
     Plain(BufReader<R>),
     Gzip(Box<MultiGzDecoder<BufReader<R>>>),
     Zstd(Box<zstd::Decoder<'static, BufReader<R>>>),
@@ -61,30 +74,41 @@ impl<R: Read> Decoder<R> {
             let cause = "it is compressed by xz or bzip2, and only gzip and zstd are supported";
             return Err(io::Error::new(io::ErrorKind::Unsupported, cause));
         }
-        Ok(match Compression::of(start) {
-            Compression::Plain => Decoder::Plain(input),
+        let form = match Compression::of(start) {
+            Compression::Plain => Form::Plain(input),
             // Several members in a row are one stream (RFC 1952 section 2.2; pigz, stargz).
-            Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(input))),
-            Compression::Zstd => Decoder::Zstd(Box::new(zstd::Decoder::with_buffer(input)?)),
-        })
+            Compression::Gzip => Form::Gzip(Box::new(MultiGzDecoder::new(input))),
+            Compression::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(input)?;
+                decoder.window_log_max(WINDOW_LOG)?;
+                Form::Zstd(Box::new(decoder))
+            }
+        };
+        Ok(Decoder { form, budget: Budget::default() })
+    }
+
+    /// Takes what it says from `budget`.
+    pub(crate) fn within(self, budget: &Budget) -> Self {
+        Decoder { budget: budget.clone(), ..self }
     }
 
     /// The input, however far it was read.
     pub(crate) fn into_inner(self) -> BufReader<R> {
-        match self {
-            Decoder::Plain(input) => input,
-            Decoder::Gzip(decoder) => decoder.into_inner(),
-            Decoder::Zstd(decoder) => decoder.finish(),
+        match self.form {
+            Form::Plain(input) => input,
+            Form::Gzip(decoder) => decoder.into_inner(),
+            Form::Zstd(decoder) => decoder.finish(),
         }
     }
 }
 
 impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Decoder::Plain(input) => input.read(buffer),
-            Decoder::Gzip(decoder) => decoder.read(buffer),
-            Decoder::Zstd(decoder) => decoder.read(buffer),
-        }
+        let n = match &mut self.form {
+            Form::Plain(input) => input.read(buffer)?,
+            Form::Gzip(decoder) => decoder.read(buffer)?,
+            Form::Zstd(decoder) => decoder.read(buffer)?,
+        };
+        self.budget.read(n)
     }
 }

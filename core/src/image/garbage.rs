@@ -23,7 +23,8 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Prune {
-    /// Files that no image needs.
+    /// Files that no image needs, and what was fetched of blobs by pulls that did not come to their
+    /// end.
     #[default]
     Files,
     /// Images without a name that nobody uses, and such files: docker's `image prune`.
@@ -37,7 +38,7 @@ pub enum Prune {
 pub struct Pruned {
     /// The images' ids.
     pub images: Vec<Digest>,
-    /// The number of blobs.
+    /// The number of blobs, those counted that were fetched in part.
     pub blobs: u64,
     /// The number of unpacked layers.
     pub layers: u64,
@@ -79,7 +80,8 @@ impl Images {
 
     /// Removes what is not needed: files that no image has, and if asked for images. An image is in
     /// use while a [`Lease`](super::Lease) on it is held, by whatever process: then it stays. What is
-    /// damaged stays, too; [`remove`](Self::remove) takes it away.
+    /// damaged stays, too; [`remove`](Self::remove) takes it away. What a pull that failed or was killed
+    /// has fetched goes, unless another is at it.
     ///
     /// Safe at any moment: images that are loaded, committed or unpacked meanwhile are complete, and
     /// after a SIGKILL the store is consistent.
@@ -116,6 +118,9 @@ impl Images {
         pruned.images.extend(unused.keys());
         pruned.images.sort();
         drop((unused, lock));
+        let (partials, bytes) = self.layout.remove_partials()?;
+        pruned.blobs += partials;
+        pruned.bytes += bytes;
         for layer in &doomed.layers {
             pruned.bytes += disk_usage(&staging.path().join(layer.hex()))?;
         }
@@ -153,8 +158,13 @@ impl Images {
         }
         let kept = self.reachable(&self.layout.index()?)?;
         let doomed = self.unneeded(&kept)?;
+        let fetched: HashSet<Digest> =
+            dead.iter().flat_map(|(name, _)| self.layout.fetched(name)).collect();
         for blob in &doomed.blobs {
-            self.layout.remove(&blob_name(blob))?;
+            match fetched.contains(blob) {
+                true => self.layout.take_back(blob)?,
+                false => self.layout.remove(&blob_name(blob))?,
+            }
         }
         for layer in &doomed.layers {
             self.layout.remove(&format!("layers/{}", layer.hex()))?;

@@ -2,7 +2,7 @@
 //!
 //! A layer is a directory named after its chain id, with `fs`, what overlayfs stacks, and
 //! `meta.json`. It is complete when it exists: unpacked beside, verified, made durable by one
-//! syncfs(2) an image, and renamed.
+//! syncfs(2) an image, and renamed; the names are durable when the unpacking is reported done.
 
 use std::fs::{self, File};
 use std::io;
@@ -50,7 +50,8 @@ impl Images {
             return Ok(places);
         }
         let staging = self.layout.stage()?;
-        let mut lowers = Lowers::default();
+        let budget = self.budget(image.size());
+        let mut lowers = Lowers::within(&budget);
         let mut fresh = Vec::new();
         for (i, chain_id) in chain_ids.iter().enumerate() {
             let mut fs = places[i].clone();
@@ -90,8 +91,8 @@ impl Images {
         let root = open_root(CWD, layer.join("fs")).map_err(|e| failed(e.into()))?;
         let file = File::open(self.layout.blob_path(&blob.digest)).map_err(failed)?;
         let decoder = Decoder::new(HashReader::new(file)).map_err(|e| read_error(e, &subject))?;
-        let mut archive =
-            Archive::new(HashReader::new(self.layout.cancel.watch(decoder)), &*subject);
+        let decoder = self.layout.cancel.watch(decoder.within(lowers.budget()));
+        let mut archive = Archive::new(HashReader::new(decoder), &*subject);
         unpack(&mut archive, root.as_fd(), lowers, &subject)?;
         let (hasher, _) = archive.finish()?;
         verify(hasher, blob, meta.diff_id, &subject)?;
@@ -121,6 +122,8 @@ impl Images {
                 }
             }
         }
+        // They are there: a failure means no more than that a loss of power may take them.
+        let _ = self.layout.sync_names("layers");
         Ok(())
     }
 }

@@ -104,8 +104,8 @@ impl Layout {
         self.write("images/index.json", &json)
     }
 
-    /// Writes beside, syncs and renames; the caller holds the exclusive lock, which makes the
-    /// fixed name beside safe.
+    /// Writes beside, syncs and renames, and waits until a loss of power cannot undo it; the caller
+    /// holds the exclusive lock, which makes the fixed name beside safe.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let beside = self.path("staging/.new");
         // The index, for whatever changes it.
@@ -115,7 +115,20 @@ impl Layout {
             file.sync_all()?;
             fs::rename(&beside, self.path(name))
         });
-        written.map_err(|error| Error::os("write", self.path(name).display().to_string(), error))
+        written
+            .map_err(|error| Error::os("write", self.path(name).display().to_string(), error))?;
+        let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+        // It is written all the same: a failure must not have the caller undo what it stands on.
+        let _ = self.sync_names(directory);
+        Ok(())
+    }
+
+    /// Waits until the names in a directory are on the disk. ext4 and xfs then have all that was
+    /// renamed before, too; btrfs has what is in this directory.
+    pub(super) fn sync_names(&self, directory: &str) -> Result<()> {
+        let path = self.path(directory);
+        let synced = File::open(&path).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| Error::os("sync", path.display().to_string(), error))
     }
 
     /// Whether the store has this blob.
@@ -264,7 +277,8 @@ impl Drop for Staging<'_> {
 
 /// Reads a document of at most [`MAX_DOCUMENT`] bytes.
 pub(super) fn read_bounded(input: impl Read, subject: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Most are smaller, and are read by one call and another that finds their end.
+    let mut bytes = Vec::with_capacity(8 << 10);
     let read = input.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
     read.map_err(|error| read_error(error, subject))?;
     if bytes.len() as u64 > MAX_DOCUMENT {

@@ -19,6 +19,9 @@ use crate::{Error, ErrorKind, Result};
 /// The largest manifest, index or config that is read: 4 MiB, as registries have it.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
 
+/// As much of a foreign media type as an error repeats.
+const MAX_MEDIA_TYPE: usize = 255;
+
 /// As many layers as overlayfs stacks.
 const MAX_LAYERS: usize = 500;
 
@@ -138,15 +141,12 @@ impl Manifest {
     /// `InvalidData` if it is malformed or has too many layers; `Unsupported` if it is not a
     /// container image (an artifact), or has a layer that is encrypted or not an archive.
     pub(crate) fn parse(bytes: &[u8], subject: &str) -> Result<Self> {
+        check_form(bytes, subject, &[OCI_MANIFEST, DOCKER_MANIFEST])?;
         let manifest: Manifest = parse_document(bytes, subject)?;
         let refuse = |kind, cause: String| Err(Error::new(kind, "read", subject).cause(cause));
         if manifest.extra.contains_key("manifests") {
             // One document that reads as two things (CVE-2021-41190).
             return refuse(ErrorKind::InvalidData, "it is both a manifest and an index".into());
-        }
-        if manifest.schema_version != 2 {
-            let version = manifest.schema_version;
-            return refuse(ErrorKind::Unsupported, format!("it has schema version {version}"));
         }
         if !matches!(manifest.config.media_type.as_str(), OCI_CONFIG | DOCKER_CONFIG) {
             let media_type = &manifest.config.media_type;
@@ -221,14 +221,42 @@ impl Index {
     /// Parses and checks an index. `subject` names it in the error.
     ///
     /// # Errors
-    /// `InvalidData` if it is malformed.
+    /// `InvalidData` if it is malformed, `Unsupported` if it has another schema.
     pub(crate) fn parse(bytes: &[u8], subject: &str) -> Result<Self> {
+        check_form(bytes, subject, &[OCI_INDEX, DOCKER_LIST])?;
         let index: Index = parse_document(bytes, subject)?;
         if index.extra.contains_key("layers") || index.extra.contains_key("config") {
             return Err(Error::new(ErrorKind::InvalidData, "read", subject)
                 .cause("it is both a manifest and an index"));
         }
         Ok(index)
+    }
+}
+
+/// What a manifest and an index both say of themselves.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Form {
+    schema_version: u64,
+    #[serde(default)]
+    media_type: Option<String>,
+}
+
+/// Checks that a document is of the one schema and, if it says what it is, one of `media_types`:
+/// it might be taken for something else elsewhere (CVE-2021-41190).
+fn check_form(bytes: &[u8], subject: &str, media_types: &[&str]) -> Result<()> {
+    let Form { schema_version, media_type } = parse_document(bytes, subject)?;
+    let refuse = |kind, cause| Err(Error::new(kind, "read", subject).cause(cause));
+    if schema_version != 2 {
+        let cause = format!("it has schema version {schema_version}, and only 2 is supported");
+        return refuse(ErrorKind::Unsupported, cause);
+    }
+    match media_type.filter(|own| !own.is_empty() && !media_types.contains(&own.as_str())) {
+        Some(own) => {
+            let own: String = own.chars().take(MAX_MEDIA_TYPE).collect();
+            refuse(ErrorKind::InvalidData, format!("it says that it is a {own:?}"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -247,8 +275,28 @@ pub(crate) fn parse_document<T: DeserializeOwned>(bytes: &[u8], subject: &str) -
     if bytes.len() as u64 > MAX_DOCUMENT {
         return Err(too_large(subject));
     }
+    if is_crowded(bytes) {
+        let error = Error::new(ErrorKind::InvalidData, "read", subject);
+        return Err(error.cause("it has too many objects or values"));
+    }
     serde_json::from_slice(bytes)
         .map_err(|e| Error::new(ErrorKind::InvalidData, "read", subject).with_source(e))
+}
+
+/// The most objects and arrays, and the most values, of a document. Fields that skep does not know
+/// are kept, and 4 MiB of `{"":0}` became 980 MiB.
+const MAX_OBJECTS: usize = 1 << 16;
+const MAX_VALUES: usize = 1 << 18;
+
+/// Whether a document has more parts than memory is to be spent on. What stands in its strings
+/// counts: real ones have some thousands.
+pub(crate) fn is_crowded(bytes: &[u8]) -> bool {
+    let (mut objects, mut values) = (0, 0);
+    for byte in bytes {
+        objects += usize::from(matches!(byte, b'{' | b'['));
+        values += usize::from(*byte == b',');
+    }
+    objects > MAX_OBJECTS || values > MAX_VALUES
 }
 
 /// The error for a document above [`MAX_DOCUMENT`].

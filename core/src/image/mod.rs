@@ -15,6 +15,7 @@
 //! Only [`registry`] knows a network, and nothing of an image is run.
 
 mod beside;
+mod budget;
 mod commit;
 mod compression;
 mod config;
@@ -22,6 +23,9 @@ mod digest;
 mod export;
 #[cfg(test)]
 mod fixture;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod garbage;
 mod handle;
 mod layers;
@@ -68,5 +72,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -4,16 +4,24 @@
 //! it waits for that one instead of fetching it again. When the file is whole and checked the lock
 //! becomes a shared one, which all that need the blob hold until one of them has moved it into the
 //! store together with the index. A dead owner's lock is a released one, and its file is where the
-//! next goes on. A file that nobody has gone on with for a week is removed when the store is opened.
+//! next goes on. A file that nobody has gone on with for a week is removed when the store is opened,
+//! and one that nobody is at by a prune.
+//!
+//! A blob that was moved into the store by one who died before the index was written goes back: its
+//! owner had [noted](Staging::note_fetched) that it was fetched.
 
-use std::fs::File;
+use std::collections::HashSet;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+
 use super::digest::{Digest, Hasher};
-use super::layout::Layout;
+use super::layout::{Layout, Staging, blob_name};
 use super::lock::Lock;
 use super::manifest::Descriptor;
 use crate::cancel::Cancel;
@@ -21,6 +29,9 @@ use crate::{Error, Result};
 
 /// For how long what was fetched of a blob is kept when nobody goes on with it.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The file of a staging directory that lists what was fetched.
+const FETCHED: &str = "fetched";
 
 /// What the store has of a blob.
 #[derive(Debug)]
@@ -74,15 +85,92 @@ impl Layout {
 
     /// Removes what nobody has gone on with for a week.
     pub(super) fn sweep_partials(&self) -> Result<()> {
+        self.idle_partials("sweep", |path, metadata| {
+            // A time in the future is no age.
+            match metadata.modified()?.elapsed() {
+                Ok(age) if age > KEPT => std::fs::remove_file(path),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Removes what nobody is at; the number of files and their bytes on the disk.
+    pub(super) fn remove_partials(&self) -> Result<(u64, u64)> {
+        let mut removed = (0, 0);
+        self.idle_partials("remove", |path, metadata| {
+            removed = (removed.0 + 1, removed.1 + metadata.blocks() * 512);
+            std::fs::remove_file(path)
+        })?;
+        Ok(removed)
+    }
+
+    /// The bytes on the disk of all that is on its way, and of what nobody is at.
+    pub(super) fn measure_partials(&self) -> Result<(u64, u64)> {
+        let (mut all, mut idle) = (0, 0);
+        for name in self.names("partial")? {
+            let file = std::fs::symlink_metadata(self.path("partial").join(&name));
+            all += file.map_or(0, |file| file.blocks() * 512);
+        }
+        self.idle_partials("read", |_, metadata| {
+            idle += metadata.blocks() * 512;
+            Ok(())
+        })?;
+        Ok((all, idle.min(all)))
+    }
+
+    /// Does `act` to each file that nobody fetches or uses, and keeps others from it meanwhile.
+    fn idle_partials(
+        &self,
+        operation: &'static str,
+        mut act: impl FnMut(&Path, &Metadata) -> io::Result<()>,
+    ) -> Result<()> {
         for name in self.names("partial")? {
             // Other names than skep's own are not skep's to touch.
-            if Digest::from_hex(&name).is_some() {
-                let path = self.path("partial").join(&name);
-                sweep(&path)
-                    .map_err(|error| Error::os("sweep", path.display().to_string(), error))?;
+            if Digest::from_hex(&name).is_none() {
+                continue;
+            }
+            let path = self.path("partial").join(&name);
+            let failed = |error| Error::os(operation, path.display().to_string(), error);
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file.map_err(failed)?,
+            };
+            let metadata = file.metadata().map_err(failed)?;
+            let Some(_unused) = Lock::try_on(file, &path)? else { continue };
+            // It may have been stored in the meantime, and be another one's by now.
+            if is_named(&metadata, &path).map_err(failed)? {
+                act(&path, &metadata).map_err(failed)?;
             }
         }
         Ok(())
+    }
+
+    /// The blobs that the owner of a staging directory had noted.
+    pub(super) fn fetched(&self, staging: &str) -> HashSet<Digest> {
+        let noted = std::fs::read_to_string(self.path(staging).join(FETCHED));
+        noted.unwrap_or_default().lines().filter_map(Digest::from_hex).collect()
+    }
+
+    /// Takes a blob that no image has out of the store again, to where a pull goes on with it.
+    pub(super) fn take_back(&self, blob: &Digest) -> Result<()> {
+        let place = self.path("partial").join(blob.hex());
+        let stored = self.blob_path(blob);
+        match rustix::fs::renameat_with(CWD, &stored, CWD, &place, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            // Another is fetching it, or the file system cannot do this.
+            Err(Errno::EXIST | Errno::INVAL) => self.remove(&blob_name(blob)),
+            Err(errno) => Err(Error::os("sweep", stored.display().to_string(), errno)),
+        }
+    }
+}
+
+impl Staging<'_> {
+    /// Notes that these blobs, which are about to be stored, were fetched.
+    pub(super) fn note_fetched<'a>(&self, blobs: impl Iterator<Item = &'a Digest>) -> Result<()> {
+        let lines: String = blobs.map(|blob| blob.hex() + "\n").collect();
+        let path = self.path().join(FETCHED);
+        std::fs::write(&path, lines)
+            .map_err(|error| Error::os("write", path.display().to_string(), error))
     }
 }
 
@@ -91,19 +179,13 @@ fn open(path: &Path) -> Result<File> {
     file.map_err(|error| Error::os("open", path.display().to_string(), error))
 }
 
-fn sweep(path: &Path) -> io::Result<()> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file?,
-    };
-    let age = file.metadata()?.modified()?.elapsed();
-    // A time in the future is no age.
-    if age.is_ok_and(|age| age > KEPT)
-        && let Ok(Some(_unused)) = Lock::try_on(file, path)
-    {
-        std::fs::remove_file(path)?;
+/// Whether `path` names the file whose metadata this is.
+fn is_named(file: &Metadata, path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (file.dev(), file.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 impl Partial {
@@ -157,12 +239,8 @@ impl Partial {
 
     /// Whether it still is the file of that name: it goes when its blob is stored.
     fn is_current(&self) -> Result<bool> {
-        let ours = self.file.metadata().map_err(|error| self.failed("read", error))?;
-        match std::fs::metadata(&self.path) {
-            Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(self.failed("read", error)),
-        }
+        let named = self.file.metadata().and_then(|ours| is_named(&ours, &self.path));
+        named.map_err(|error| self.failed("read", error))
     }
 
     /// Whether it is the blob, by its digest: a loss of power may have left other bytes.
@@ -287,5 +365,28 @@ mod tests {
         let mut expected = [Digest::of(b"new").hex(), Digest::of(b"used").hex()];
         expected.sort();
         assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn a_prune_takes_what_nobody_is_at() {
+        let store = Store::new();
+        let layout = &store.images.layout;
+        let make = |bytes: &[u8]| match layout.partial(&Descriptor::of("", bytes)).unwrap() {
+            Blob::Missing(mut partial) => {
+                partial.append(bytes).unwrap();
+                partial
+            }
+            _ => panic!(),
+        };
+        let used = make(&[b'u'; 5000]);
+        drop(make(&[b'i'; 9000]));
+        let usage = store.images.disk_usage().unwrap();
+        assert!(usage.unneeded >= 9000 && usage.blobs >= usage.unneeded + 5000, "{usage:?}");
+        let pruned = store.images.prune(crate::image::Prune::Files).unwrap();
+        assert_eq!((pruned.blobs, pruned.bytes), (1, usage.unneeded));
+        assert_eq!(layout.names("partial").unwrap(), [Digest::of(&[b'u'; 5000]).hex()]);
+        drop(used);
+        assert_eq!(store.images.prune(crate::image::Prune::Files).unwrap().blobs, 1);
+        assert_eq!(store.images.disk_usage().unwrap(), Default::default());
     }
 }

@@ -447,6 +447,38 @@ mod tests {
         }
 
         #[test]
+        fn every_part_is_what_was_written(
+            domain in r"localhost(:[1-9][0-9]{0,3})?|[a-z0-9]{1,5}:[1-9][0-9]{0,3}|\[[0-9a-f]{1,4}(:[0-9a-f]{1,4}){7}\](:[1-9][0-9]{0,3})?|\[[0-9a-f]{0,4}::[0-9a-f]{1,4}\]|([A-Z0-9]{1,4}\.){1,3}[a-z]{2}",
+            path in r"[a-z0-9]{1,6}((\.|_|__|-{1,3}|/)[a-z0-9]{1,6}){0,4}",
+            tag in prop::option::of(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
+            digest in prop::option::of("[0-9a-f]{64}"),
+        ) {
+            let mut text = format!("{domain}/{path}");
+            text.extend(tag.iter().map(|tag| format!(":{tag}")));
+            text.extend(digest.iter().map(|digest| format!("@sha256:{digest}")));
+            let parsed = Reference::parse(&text).unwrap();
+            prop_assert_eq!((parsed.domain(), parsed.path()), (&*domain, &*path));
+            let implied = if digest.is_none() { Some("latest") } else { None };
+            prop_assert_eq!(parsed.tag(), tag.as_deref().or(implied));
+            prop_assert_eq!(parsed.digest().map(Digest::hex), digest);
+        }
+
+        #[test]
+        fn an_upper_case_letter_in_a_path_is_the_reason(
+            domain in r"(localhost:5000/|\[::1\]:5000/|a\.b/)?",
+            path in "[a-z]{1,4}(/[a-z]{1,4}){0,2}",
+            at: prop::sample::Index,
+            letter in "[A-Z]",
+        ) {
+            let mut path = path;
+            let at = at.index(path.len() + 1);
+            path.insert_str(at, &letter);
+            let error = Reference::parse(&format!("{domain}{path}:Tag")).unwrap_err();
+            prop_assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            prop_assert!(error.to_string().contains("repository names are lower case"), "{}", error);
+        }
+
+        #[test]
         fn any_text_does_not_panic(text: String) {
             let _ = Reference::parse(&text);
         }

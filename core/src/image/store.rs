@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::budget::Budget;
 use super::config::ImageConfig;
 use super::digest::Digest;
 use super::handle::Image;
@@ -35,6 +36,8 @@ pub struct Images {
     /// Manifests by what the index has for them: they never change, and an image is looked for at
     /// every start of a container.
     manifests: Arc<Mutex<HashMap<Digest, Resolved>>>,
+    /// See [`max_size`](Self::max_size).
+    max_size: Option<u64>,
 }
 
 /// A manifest and its descriptor.
@@ -82,13 +85,36 @@ impl Images {
     /// `NotFound` without that directory, `PermissionDenied` if it cannot be written to.
     pub fn open(store_root: &Path) -> Result<Images> {
         let layout = Arc::new(Layout::open(store_root)?);
-        let images = Images { layout, manifests: Arc::default() };
+        let images = Images { layout, manifests: Arc::default(), max_size: None };
         sigpipe::without_file_size_signal(|| images.layout.keep_reserve());
         if images.layout.has_staging()? {
             images.sweep()?;
         }
         images.layout.sweep_partials()?;
         Ok(images)
+    }
+
+    /// The same images for a caller who lets an image, or an archive of images, become at most
+    /// `bytes`: what its layers are uncompressed, holes of sparse files included.
+    ///
+    /// It holds for what is loaded, imported, pulled, unpacked and saved through the result, and
+    /// through an [`Image`] found or made there. Beyond it, these fail with `ResourceExhausted` and
+    /// leave the store as it was. Without, an image may become 50 times as large as its blobs, or 16
+    /// GiB if that is more.
+    ///
+    /// ```no_run
+    /// let engine = skep::Engine::open_default()?;
+    /// let image = engine.images().max_size(2 << 30).load("foreign.tar")?;
+    /// image.layers()?;
+    /// # Ok::<(), skep::Error>(())
+    /// ```
+    pub fn max_size(&self, bytes: u64) -> Images {
+        Images { max_size: Some(bytes), ..self.clone() }
+    }
+
+    /// What may come of something that has `compressed` bytes.
+    pub(super) fn budget(&self, compressed: u64) -> Budget {
+        Budget::new(self.max_size, compressed)
     }
 
     /// The same store, whose operations `cancel` ends: they fail with
@@ -119,7 +145,7 @@ impl Images {
     /// ```
     pub fn cancellable(&self, cancel: &Cancel) -> Images {
         let layout = Arc::new(self.layout.cancellable(cancel));
-        Images { layout, manifests: Arc::clone(&self.manifests) }
+        Images { layout, ..self.clone() }
     }
 
     /// Finds an image by a reference or by its id: `sha256:<hex>`, the hexadecimal digits, or at

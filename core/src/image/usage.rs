@@ -14,11 +14,12 @@ use crate::Result;
 pub struct DiskUsage {
     /// Each image; what several have counts for each of them.
     pub images: Vec<ImageUsage>,
-    /// Bytes of all blobs.
+    /// Bytes of all blobs, and of what is here of those that are being fetched, or were.
     pub blobs: u64,
     /// Bytes of all unpacked layers.
     pub layers: u64,
-    /// Bytes of blobs and layers that no image needs: see [`Prune::Files`](super::Prune::Files).
+    /// Bytes of blobs and layers that no image needs and nobody fetches: see
+    /// [`Prune::Files`](super::Prune::Files).
     pub unneeded: u64,
 }
 
@@ -64,13 +65,14 @@ impl Images {
             count(&mut blobs, blob_digests);
             count(&mut layers, chain_ids);
         }
+        let (partial, idle) = self.layout.measure_partials()?;
         let mut usage = DiskUsage {
-            blobs: blobs.values().map(|size| size.bytes).sum(),
+            blobs: blobs.values().map(|size| size.bytes).sum::<u64>() + partial,
             layers: layers.values().map(|size| size.bytes).sum(),
             ..DiskUsage::default()
         };
         let unneeded = blobs.values().chain(layers.values()).filter(|size| size.images == 0);
-        usage.unneeded = unneeded.map(|size| size.bytes).sum();
+        usage.unneeded = unneeded.map(|size| size.bytes).sum::<u64>() + idle;
         for ((image, (blob_digests, chain_ids)), in_use) in images.iter().zip(&parts).zip(in_use) {
             let of_blobs = sum(&blobs, blob_digests);
             let of_layers = sum(&layers, chain_ids);

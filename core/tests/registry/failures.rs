@@ -186,6 +186,63 @@ fn a_manifest_is_what_it_is_said_to_be() {
     }
 }
 
+/// The manifest with a part of its layer's descriptor changed.
+fn with_layer_as(key: &str, value: serde_json::Value) -> Vec<u8> {
+    let mut manifest: serde_json::Value = serde_json::from_slice(&made().manifest).unwrap();
+    manifest["layers"][0][key] = value;
+    manifest.to_string().into_bytes()
+}
+
+#[test]
+fn what_is_no_image_is_told_before_anything_is_fetched() {
+    let schema_1 = json!({"schemaVersion": 1, "name": "app", "tag": "1", "fsLayers": []});
+    let schema_1 = schema_1.to_string();
+    let signed = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    let of_type = |kind: &str| Reply::new(200, with_layer_as("mediaType", json!(kind)));
+    let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    let cases: [(&str, Reply, &str, ErrorKind); 5] = [
+        ("schema 1", Reply::new(200, &*schema_1), signed, ErrorKind::Unsupported),
+        ("hidden schema 1", Reply::new(200, schema_1), OCI_MANIFEST, ErrorKind::Unsupported),
+        ("foreign layer", of_type(foreign), OCI_MANIFEST, ErrorKind::Unsupported),
+        ("config as layer", of_type(OCI_MANIFEST), OCI_MANIFEST, ErrorKind::Unsupported),
+        (
+            "negative size",
+            Reply::new(200, with_layer_as("size", json!(-1))),
+            OCI_MANIFEST,
+            ErrorKind::InvalidData,
+        ),
+    ];
+    for (what, reply, media_type, kind) in cases {
+        println!("{what}");
+        let server = with_manifest(move |_| reply.clone().header("Content-Type", media_type));
+        fails(&server, kind);
+        assert_eq!(server.lines("GET /v2/app/blobs"), [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn sizes_that_no_blob_has_are_not_waited_for() {
+    for size in [0, 1, i64::MAX as u64, u64::MAX] {
+        println!("{size}");
+        let manifest = with_layer_as("size", json!(size));
+        let reply = Reply::new(200, manifest).header("Content-Type", OCI_MANIFEST);
+        fails(&with_manifest(move |_| reply.clone()), ErrorKind::DigestMismatch);
+    }
+}
+
+#[test]
+fn more_than_a_store_takes_is_not_fetched() {
+    let made = made();
+    let size = made.blobs().map(|blob| blob.len() as u64).sum::<u64>();
+    let server = Server::start(move |asked| registry(&made, asked));
+    let (store, name) = (Store::new(), format!("{}/app:1", server.name()));
+    let bounded = store.images.max_size(size - 1);
+    let error = bounded.pull(&name, &options(&server)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+    assert_eq!(server.lines("GET /v2/app/blobs"), [""; 0]);
+    store.images.max_size(size).pull(&name, &options(&server)).unwrap();
+}
+
 /// A manifest whose config is not to be fetched.
 fn large_config() -> Vec<u8> {
     let mut manifest: serde_json::Value = serde_json::from_slice(&made().manifest).unwrap();

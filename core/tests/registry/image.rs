@@ -62,7 +62,11 @@ impl Made {
             tar.append_data(&mut header, format!("f{i}"), &*bytes).unwrap();
             tar.into_inner().unwrap()
         };
-        let layers: Vec<Vec<u8>> = sizes.iter().enumerate().map(layer).collect();
+        Made::of(salt, sizes.iter().enumerate().map(layer).collect(), os, arch)
+    }
+
+    /// An image of these layers, tar archives.
+    pub(crate) fn of(salt: &str, layers: Vec<Vec<u8>>, os: &str, arch: &str) -> Self {
         let diff_ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
         let config = json!({
             "architecture": arch,

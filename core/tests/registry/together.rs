@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Condvar, Mutex};
 
 use skep::image::registry::{Access, PullOptions};
 use skep::image::{Digest, Images};
@@ -15,6 +16,9 @@ const PULLER: &str = "SKEP_TEST_PULLER";
 
 /// The same for a process with a limit of file sizes.
 const LIMITED: &str = "SKEP_TEST_LIMITED";
+
+/// The same for a process with a small disk, which is mounted in a namespace of its own.
+const SMALL: &str = "SKEP_TEST_SMALL";
 
 /// Ends the child also if the test fails.
 struct Child(std::process::Child);
@@ -88,11 +92,91 @@ fn a_limit_of_file_sizes_is_an_error_and_loses_nothing() {
     assert_eq!(ranges, 1, "what there was room for was kept");
 }
 
+/// Not a test of its own: a process on whose disk two layers of three have room.
 #[test]
-fn two_processes_and_sixteen_threads_fetch_each_blob_once() {
-    let made = Made::new("together", &[1 << 20, 200_000, 50, 1 << 20]);
+fn small_disk_process() {
+    let Ok(what) = std::env::var(SMALL) else { return };
+    let (server, disk) = what.split_once(' ').unwrap();
+    let disk = Path::new(disk);
+    let is_full = |result: skep::Result<Digest>| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), skep::ErrorKind::ResourceExhausted, "{error}");
+        assert!(error.to_string().contains("No space left on device"), "{error}");
+        assert!(error.to_string().ends_with("; make room on its file system"), "{error}");
+    };
+    let store = disk.join("store");
+    std::fs::create_dir(&store).unwrap();
+    // One layer after the other: two are whole then, and the third has begun.
+    let registries = quick().access(server, Access::new().plain_http());
+    let options = PullOptions::new().registries(&registries).parallel(1);
+    let pull_in_turn = || {
+        let image = Images::open(&store)?.pull(&format!("{server}/app:1"), &options)?;
+        Ok(*image.id())
+    };
+    is_full(pull_in_turn());
+    let images = Images::open(&store).unwrap();
+    assert_eq!(images.list().unwrap(), []);
+    let names = |directory| std::fs::read_dir(store.join(directory)).unwrap().count();
+    assert_eq!((names("images/blobs/sha256"), names("staging")), (0, 0));
+    let kept = images.disk_usage().unwrap().unneeded;
+    assert!(kept > 1 << 20, "{kept} bytes were fetched");
+    is_full(images.load(disk.join("../made.tar")).map(|image| *image.id()));
+    assert_eq!((names("images/blobs/sha256"), names("staging")), (0, 0));
+
+    let larger = Command::new("mount").args(["-o", "remount,size=16m"]).arg(disk).status();
+    assert!(larger.unwrap().success());
+    let pulled = pull_in_turn().unwrap();
+    assert_eq!(images.disk_usage().unwrap().unneeded, 0);
+    assert_eq!(*images.load(disk.join("../made.tar")).unwrap().id(), pulled);
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_loses_nothing() {
+    if !crate::image::is_root() {
+        eprintln!("skipped: a mount needs root");
+        return;
+    }
+    let made = Made::new("small", &[1 << 20; 3]);
     let (served, store) = (made.clone(), Store::new());
     let server = Server::start(move |asked| registry(&served, asked));
+    made.archive(store.root(), "small:1");
+    let disk = store.root().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let script = r#"mount -t tmpfs -o size=2500k skep "$1" &&
+        exec "$0" --exact together::small_disk_process --nocapture"#;
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .args([std::env::current_exe().unwrap(), disk.clone()])
+        .env(SMALL, format!("{} {}", server.name(), disk.display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let ranges = |blob: &Vec<u8>| {
+        let target = format!("/v2/app/blobs/{}", Digest::of(blob));
+        let asked = server.asked().into_iter().filter(|asked| asked.target == target);
+        asked.map(|asked| asked.header("range").is_some()).collect::<Vec<bool>>()
+    };
+    let fetched: Vec<_> = made.blobs().map(ranges).collect();
+    assert_eq!(fetched, [vec![false], vec![false], vec![false, true], vec![false]]);
+}
+
+/// Two processes beside this one, and sixteen threads in it. No blob is given before all of them
+/// have asked for the manifest, so that none comes when the others are done.
+#[test]
+fn two_processes_and_sixteen_threads_fetch_each_blob_once() {
+    const ALL: usize = 2 + 16;
+    let made = Made::new("together", &[1 << 20, 200_000, 50, 1 << 20]);
+    let (served, store) = (made.clone(), Store::new());
+    let (asking, all_asked) = (Mutex::new(0), Condvar::new());
+    let server = Server::start(move |asked| {
+        let mut asking = asking.lock().unwrap();
+        *asking += usize::from(asked.target.contains("/manifests/"));
+        all_asked.notify_all();
+        if asked.target.contains("/blobs/") {
+            drop(all_asked.wait_while(asking, |asking| *asking < ALL).unwrap());
+        }
+        registry(&served, asked)
+    });
     let mut others = [puller(&server, store.root()), puller(&server, store.root())];
     std::thread::scope(|scope| {
         for _ in 0..16 {
@@ -102,6 +186,7 @@ fn two_processes_and_sixteen_threads_fetch_each_blob_once() {
     for other in &mut others {
         assert!(other.0.wait().unwrap().success());
     }
+    assert_eq!(server.lines("GET /v2/app/manifests/").len(), ALL);
     for blob in made.blobs() {
         let line = format!("GET /v2/app/blobs/{}", Digest::of(blob));
         assert_eq!(server.lines(&line).len(), 1, "{line}");

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::Source;
 use crate::cancel::Cancel;
+use crate::image::budget::Budget;
 use crate::image::compression::Decoder;
 use crate::image::layout::{StagedBlob, Staging};
 use crate::image::tar::{Archive, Kind, read_error};
@@ -31,11 +32,16 @@ pub(super) struct Members {
 
 impl Members {
     /// Stages the archive at `path`, which may be compressed.
-    pub(super) fn read(path: &Path, staging: &Staging<'_>, cancel: &Cancel) -> Result<Self> {
+    pub(super) fn read(
+        path: &Path,
+        staging: &Staging<'_>,
+        budget: &Budget,
+        cancel: &Cancel,
+    ) -> Result<Self> {
         let subject = path.display().to_string();
         let file = cancel.open(path).map_err(|e| Error::os("load image from", &*subject, e))?;
         let decoder = Decoder::new(file).map_err(|e| read_error(e, &subject))?;
-        let mut archive = Archive::new(cancel.watch(decoder), &*subject);
+        let mut archive = Archive::new(cancel.watch(decoder.within(budget)), &*subject);
         let mut members = HashMap::new();
         while let Some(entry) = archive.next()? {
             let Some(name) = clean("", &entry.name) else {

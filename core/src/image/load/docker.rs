@@ -7,7 +7,7 @@
 
 use serde::Deserialize;
 
-use super::{Candidate, Source, document, missing, read_staged};
+use super::{Candidate, Source, check_names, document, missing, read_staged};
 use crate::image::compression::Compression;
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
@@ -39,6 +39,7 @@ pub(super) fn candidates(
     };
     let manifest = read_staged(&manifest, "manifest.json")?;
     let items: Vec<Item> = parse_document(&manifest, "manifest.json")?;
+    check_names(items.iter().map(|item| item.repo_tags.len().max(1)).sum(), source.subject())?;
     items.iter().map(|item| candidate(source, staging, item)).collect()
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{finish, no_image};
+use crate::image::budget::Budget;
 use crate::image::compression::{Compression, Decoder};
 use crate::image::config::{History, ImageConfig, RootFs};
 use crate::image::digest::{Digest, HashReader};
@@ -47,7 +48,7 @@ impl Images {
         let read = |error| Error::os("import", &*subject, error);
         let compression = Compression::of_file(&layer.path).map_err(read)?;
         let file = self.layout.cancel.watch(File::open(&layer.path).map_err(read)?);
-        let diff_id = check(file, &subject)?;
+        let diff_id = check(file, &self.budget(layer.size), &subject)?;
         let config = staging.blob(&*config(diff_id)?, "config")?;
         let manifest = Manifest::new(
             Descriptor::new(OCI_CONFIG, config.digest, config.size),
@@ -60,9 +61,9 @@ impl Images {
 }
 
 /// Reads an archive to its end and returns its diff_id.
-fn check(file: impl io::Read, subject: &str) -> Result<Digest> {
+fn check(file: impl io::Read, budget: &Budget, subject: &str) -> Result<Digest> {
     let decoder = Decoder::new(file).map_err(|e| read_error(e, subject))?;
-    let mut archive = Archive::new(HashReader::new(decoder), subject);
+    let mut archive = Archive::new(HashReader::new(decoder.within(budget)), subject);
     let invalid = |cause| Error::new(ErrorKind::InvalidData, "import", subject).cause(cause);
     if archive.next()?.is_none() {
         return Err(invalid("it holds no files"));

@@ -120,7 +120,10 @@ impl Images {
         let candidates = if metadata.is_dir() {
             oci::candidates(&mut oci::Directory::open(path, &staging)?, &staging)?
         } else {
-            let mut source = archive::Members::read(path, &staging, &self.layout.cancel)?;
+            // What is no file, a pipe for instance, does not tell its size.
+            let size = if metadata.is_file() { metadata.len() } else { u64::MAX };
+            let (budget, cancel) = (self.budget(size), &self.layout.cancel);
+            let mut source = archive::Members::read(path, &staging, &budget, cancel)?;
             match source.member("index.json")? {
                 // docker save writes both since version 25; the layout has the original digests.
                 Some(_) => oci::candidates(&mut source, &staging)?,
@@ -130,6 +133,8 @@ impl Images {
         if candidates.is_empty() {
             return Err(no_image(&subject));
         }
+        let names = candidates.iter().map(|candidate| candidate.references.len().max(1)).sum();
+        check_names(names, &subject)?;
         accept(&candidates)?;
         self.publish(&staging, &candidates)
     }
@@ -150,8 +155,12 @@ impl Images {
         match published {
             Err(error) => {
                 for blob in placed {
-                    // Where that fails, a prune removes it.
-                    let _ = std::fs::rename(self.layout.blob_path(&blob.digest), &blob.path);
+                    let place = self.layout.blob_path(&blob.digest);
+                    // A full disk may have no room for another name.
+                    if std::fs::rename(&place, &blob.path).is_err() {
+                        // Where that fails, a prune removes it.
+                        let _ = std::fs::remove_file(place);
+                    }
                 }
                 Err(error)
             }
@@ -184,7 +193,8 @@ impl Images {
                 Ok(()) => placed.push(blob),
             }
         }
-        Ok(())
+        // Before the index, which names them.
+        self.layout.sync_names("images/blobs/sha256")
     }
 
     /// Enters images whose blobs are in place into the index.
@@ -211,6 +221,18 @@ impl Images {
         };
         candidates.iter().map(image).collect()
     }
+}
+
+/// The most images of an archive, and names of them all. Each is looked for among all that the store
+/// has, under its lock: hundreds of thousands, which fit into 4 MiB, would hold it for hours.
+const MAX_NAMES: usize = 1000;
+
+fn check_names(names: usize, subject: &str) -> Result<()> {
+    if names <= MAX_NAMES {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidData, "load image from", subject)
+        .cause(format!("it has {names} images or names, more than {MAX_NAMES}")))
 }
 
 /// Reads a document that a source must have.

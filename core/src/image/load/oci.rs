@@ -7,10 +7,10 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use super::{Candidate, Source, document, missing, read_staged};
+use super::{Candidate, Source, check_names, document, missing, read_staged};
 use crate::image::config::ImageConfig;
 use crate::image::layout::{StagedBlob, Staging, check_blob};
 use crate::image::manifest::{Descriptor, Index, REF_NAME, is_index, is_manifest, resolve};
@@ -23,7 +23,9 @@ use crate::{Error, ErrorKind, Result};
 pub(super) fn candidates(source: &mut impl Source, _: &Staging<'_>) -> Result<Vec<Candidate>> {
     let index = Index::parse(&document(source, "index.json")?, "index.json")?;
     let mut candidates: Vec<Candidate> = Vec::new();
-    for top in chosen(&index) {
+    let chosen = chosen(&index);
+    check_names(chosen.len(), source.subject())?;
+    for top in chosen {
         let candidate = candidate(source, top)?;
         let same = candidates.iter_mut().find(|c| c.manifest.digest == candidate.manifest.digest);
         match same {
@@ -109,17 +111,26 @@ impl Source for Directory<'_> {
         if let Some(staged) = self.staged.get(name) {
             return Ok(Some(staged.clone()));
         }
+        let invalid = |cause: &str| {
+            Error::new(ErrorKind::InvalidData, "load image from", &*self.subject)
+                .cause(format!("{name} {cause}"))
+        };
+        let failed = |errno| Error::os("open", format!("{}/{name}", self.subject), errno);
         // NONBLOCK: a fifo must not make it wait.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let file = match open_beneath(self.dir.as_fd(), name, flags) {
-            Ok(file) => File::from(file),
+            Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::XDEV | Errno::LOOP) => {
-                return Err(Error::new(ErrorKind::InvalidData, "load image from", &*self.subject)
-                    .cause(format!("{name} is or is behind a symlink")));
-            }
-            Err(errno) => return Err(Error::os("open", format!("{}/{name}", self.subject), errno)),
+            Err(Errno::XDEV | Errno::LOOP) => return Err(invalid("is or is behind a symlink")),
+            // A socket.
+            Err(Errno::NXIO) => return Err(invalid("is no file")),
+            Err(errno) => return Err(failed(errno)),
         };
+        let stat = rustix::fs::fstat(&file).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(invalid("is no file"));
+        }
+        let file = File::from(file);
         let staged = self.staging.blob(file, name)?;
         self.staged.insert(name.to_owned(), staged.clone());
         Ok(Some(staged))

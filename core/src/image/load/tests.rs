@@ -247,6 +247,27 @@ fn a_layout_s_symlinks_do_not_lead_out_of_it() {
 }
 
 #[test]
+fn what_is_no_file_in_a_layout_is_not_read() {
+    use rustix::fs::{CWD, FileType, Mode, mkdirat, mknodat};
+    let store = Store::new();
+    let mut layout = Layout::default();
+    let manifest = layout.manifest("x");
+    let directory = layout.directory(&store, std::slice::from_ref(&manifest));
+    let blob = directory.join("blobs/sha256").join(Digest::of(&layout.blobs[1]).hex());
+    let kinds = [FileType::Fifo, FileType::Socket, FileType::Directory, FileType::Symlink];
+    for kind in kinds {
+        std::fs::remove_file(&blob).or_else(|_| std::fs::remove_dir(&blob)).unwrap();
+        match kind {
+            FileType::Directory => mkdirat(CWD, &blob, Mode::RWXU).unwrap(),
+            FileType::Symlink => std::os::unix::fs::symlink("/dev/zero", &blob).unwrap(),
+            kind => mknodat(CWD, &blob, kind, Mode::RWXU, 0).unwrap(),
+        }
+        let what = format!("{kind:?}");
+        store.refused(&what, ErrorKind::InvalidData, || store.images.load(&directory));
+    }
+}
+
+#[test]
 fn one_damaged_image_leaves_the_others_usable() {
     let store = Store::new();
     let mut layout = Layout::default();

@@ -11,7 +11,7 @@ use super::settings::Registries;
 use super::transport::Request;
 use super::url::{Url, encode, next_link};
 use crate::image::manifest::{
-    DOCKER_LIST, DOCKER_MANIFEST, Index, MAX_DOCUMENT, OCI_INDEX, OCI_MANIFEST,
+    DOCKER_LIST, DOCKER_MANIFEST, Index, MAX_DOCUMENT, OCI_INDEX, OCI_MANIFEST, is_crowded,
 };
 use crate::image::reference::check_tag;
 use crate::image::{Descriptor, Digest, Reference};
@@ -153,7 +153,7 @@ impl Client {
 
     /// The media type of a document: its own word and the header's must be the same
     /// (CVE-2021-41190).
-    fn media_type(&self, header: &str, bytes: &[u8]) -> Outcome<String> {
+    pub(super) fn media_type(&self, header: &str, bytes: &[u8]) -> Outcome<String> {
         let header = header.split(';').next().unwrap_or_default().trim();
         let own: MediaType = self.parse(bytes)?;
         if own.media_type.as_ref().is_some_and(|own| own.len() > MAX_MEDIA_TYPE) {
@@ -173,14 +173,18 @@ impl Client {
     fn tags(&self) -> Outcome<Vec<String>> {
         let mut tags = Vec::new();
         self.pages(self.url("tags/list"), |page| {
-            let page: Tags = self.parse(page)?;
-            if let Some(bad) = page.tags.iter().find(|tag| check_tag(tag).is_err()) {
-                return Err(self.malformed(format!("{:?} is no tag", short(bad))));
-            }
-            tags.extend(page.tags);
+            tags.extend(self.page_of_tags(page)?);
             Ok(())
         })?;
         Ok(tags)
+    }
+
+    pub(super) fn page_of_tags(&self, page: &[u8]) -> Outcome<Vec<String>> {
+        let page: Tags = self.parse(page)?;
+        match page.tags.iter().find(|tag| check_tag(tag).is_err()) {
+            Some(bad) => Err(self.malformed(format!("{:?} is no tag", short(bad)))),
+            None => Ok(page.tags),
+        }
     }
 
     pub(super) fn referrers(
@@ -235,7 +239,10 @@ impl Client {
         Err(self.malformed(format!("the list has more than {MAX_PAGES} pages")))
     }
 
-    fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Outcome<T> {
+    pub(super) fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Outcome<T> {
+        if is_crowded(bytes) {
+            return Err(self.malformed("it has too many objects or values".to_owned()));
+        }
         serde_json::from_slice(bytes).map_err(|error| self.malformed(error.to_string()))
     }
 

@@ -178,6 +178,14 @@ impl Config {
     }
 }
 
+/// Looks a registry up in a file's bytes.
+#[cfg(fuzzing)]
+pub(super) fn look_up(file: &[u8], registry: &str, repository: &str) {
+    if let Ok(config) = parse_document::<Config>(file, "the file") {
+        let _ = config.find(registry, repository);
+    }
+}
+
 /// What docker keeps docker.io's credentials under.
 const DOCKER_SERVER: &str = "https://index.docker.io/v1/";
 

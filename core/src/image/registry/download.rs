@@ -189,7 +189,7 @@ impl State<'_> {
 }
 
 /// The first byte that a `Content-Range` announces: `bytes 7-9/10`.
-fn range_start(header: &str) -> Option<u64> {
+pub(super) fn range_start(header: &str) -> Option<u64> {
     let (start, _) = header.trim().strip_prefix("bytes ")?.split_once('-')?;
     start.trim().parse().ok()
 }

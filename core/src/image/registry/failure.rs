@@ -166,7 +166,7 @@ struct BodyError {
 }
 
 /// What a registry says in its error's body, without what could harm a terminal.
-fn message(body: &[u8]) -> Option<String> {
+pub(super) fn message(body: &[u8]) -> Option<String> {
     let body: Body = serde_json::from_slice(body).ok()?;
     let BodyError { code, message } = body.errors.into_iter().next()?;
     let text = match (code.is_empty(), message.is_empty()) {

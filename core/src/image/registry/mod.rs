@@ -15,6 +15,9 @@ mod client;
 mod credentials;
 mod download;
 mod failure;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod helper;
 mod options;
 mod parallel;

@@ -42,7 +42,8 @@ impl Images {
     /// ```
     ///
     /// Every byte is checked against the digest it was announced with before anything is visible. A
-    /// pull that fails, or is killed, leaves what it has fetched for the next, for a week. Of several
+    /// pull that fails, or is killed, leaves what it has fetched for the next, for a week or until a
+    /// [`prune`](Self::prune). Of several
     /// pulls at once, in any number of processes, one fetches each blob and the others wait for it.
     /// An image pulled by a digest is named by it, and a tag beside the digest says nothing.
     ///
@@ -183,6 +184,8 @@ impl Pull<'_> {
 
     /// `None` if a blob was in the store, and then it was not.
     fn fetch(&self, found: &Found<'_>) -> Result<Option<Image>> {
+        let size = found.manifest.size();
+        self.images.budget(size).take(size, self.subject)?;
         let staging = self.images.layout.stage()?;
         let cancel = &self.images.layout.cancel;
         let stop = Stop::new(cancel);
@@ -271,6 +274,7 @@ impl Pull<'_> {
     ) -> Result<Option<Image>> {
         let mut blobs: Vec<StagedBlob> = here.iter().map(|here| here.staged.clone()).collect();
         let digest = found.descriptor.digest.to_string();
+        staging.note_fetched(blobs.iter().map(|blob| &blob.digest))?;
         blobs.push(staging.blob(&*found.bytes, &digest)?);
         let mut manifest = found.descriptor.clone();
         manifest.platform = None;

@@ -81,13 +81,17 @@ fn fetch(shared: &Shared, question: &Question<'_>, bearer: &Challenge) -> Outcom
         // Redirects, too: a token server is where the registry says it is.
         return Err(response.failure());
     }
-    let answer = response.read(MAX_ANSWER)?;
+    token(&response.read(MAX_ANSWER)?).map_err(invalid)
+}
+
+/// The token in a token server's answer.
+pub(super) fn token(answer: &[u8]) -> Result<String, &'static str> {
     // Nothing of it is repeated: it holds a secret.
-    let answer: Answer = serde_json::from_slice(&answer)
-        .map_err(|_| invalid("its token server's answer is malformed"))?;
+    let answer: Answer =
+        serde_json::from_slice(answer).map_err(|_| "its token server's answer is malformed")?;
     let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token);
     let visible = |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-    token.filter(visible).ok_or_else(|| invalid("its token server gave no token"))
+    token.filter(visible).ok_or("its token server gave no token")
 }
 
 fn query(realm: Url, service: &str, scope: &[String]) -> Url {

@@ -15,7 +15,7 @@ use super::compression::Decoder;
 use super::digest::{Digest, HashReader};
 use super::handle::{Image, Lease};
 use super::layers::verify;
-use super::layout::{Layout, check_blob};
+use super::layout::check_blob;
 use super::manifest::Descriptor;
 use super::reference::Reference;
 use super::store::{Images, choose, has_name};
@@ -79,7 +79,7 @@ impl Images {
         let save = || {
             let chosen = self.chosen(names)?;
             let beside = Beside::create(path, OPERATION)?;
-            let mut archive = Archive::new(&self.layout, &beside);
+            let mut archive = Archive::new(self, &beside);
             match format {
                 ArchiveFormat::Docker => docker::write(&mut archive, &chosen)?,
                 ArchiveFormat::Oci => oci::write(&mut archive, &chosen)?,
@@ -126,15 +126,15 @@ impl Images {
 
 /// The archive in the making.
 struct Archive<'a> {
-    layout: &'a Layout,
+    images: &'a Images,
     beside: &'a Beside,
     tar: Writer<BufWriter<&'a File>>,
 }
 
 impl<'a> Archive<'a> {
-    fn new(layout: &'a Layout, beside: &'a Beside) -> Self {
+    fn new(images: &'a Images, beside: &'a Beside) -> Self {
         let tar = Writer::new(BufWriter::with_capacity(128 << 10, beside.file()));
-        Archive { layout, beside, tar }
+        Archive { images, beside, tar }
     }
 
     fn finish(self) -> Result<()> {
@@ -158,7 +158,7 @@ impl<'a> Archive<'a> {
         let failed = |error| self.beside.failed(error);
         self.tar.begin(&member(name, blob.size)).map_err(failed)?;
         // One byte more, to notice a blob that is too long.
-        let file = self.layout.cancel.watch(self.open(blob)?);
+        let file = self.images.layout.cancel.watch(self.open(blob)?);
         let mut reader = HashReader::new(file.take(blob.size.saturating_add(1)));
         let mut left = blob.size;
         copy(&mut reader, &subject(blob), |piece| {
@@ -175,7 +175,8 @@ impl<'a> Archive<'a> {
         let subject = subject(blob);
         let file = HashReader::new(self.open(blob)?);
         let decoder = Decoder::new(file).map_err(|error| read_error(error, &subject))?;
-        let mut reader = HashReader::new(self.layout.cancel.watch(decoder));
+        let decoder = decoder.within(&self.images.budget(blob.size));
+        let mut reader = HashReader::new(self.images.layout.cancel.watch(decoder));
         let failed = |error| self.beside.failed(error);
         let entry = member(name, 0);
         self.tar.begin_open(&entry).map_err(failed)?;
@@ -185,7 +186,7 @@ impl<'a> Archive<'a> {
     }
 
     fn open(&self, blob: &Descriptor) -> Result<File> {
-        File::open(self.layout.blob_path(&blob.digest))
+        File::open(self.images.layout.blob_path(&blob.digest))
             .map_err(|error| Error::os("open blob", blob.digest.to_string(), error))
     }
 }

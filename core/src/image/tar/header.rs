@@ -24,12 +24,12 @@ impl Block {
         let block = Block(bytes);
         let stored = number(&block.0[148..156]).ok_or("a header's checksum is malformed")?;
         // The checksum field counts as spaces; ancient writers summed signed bytes.
-        let with_spaces = |i: usize| {
-            if (148..156).contains(&i) { b' ' } else { block.0[i] }
-        };
-        let unsigned: i64 = (0..512).map(|i| i64::from(with_spaces(i))).sum();
-        let signed: i64 = (0..512).map(|i| i64::from(with_spaces(i) as i8)).sum();
-        if stored == unsigned || stored == signed {
+        let rest = || block.0[..148].iter().chain(&block.0[156..]);
+        let spaces = 8 * i64::from(b' ');
+        let unsigned = spaces + rest().map(|byte| i64::from(*byte)).sum::<i64>();
+        let signed = spaces + rest().map(|byte| i64::from(*byte as i8)).sum::<i64>();
+        // A fuzzer cannot guess a sum.
+        if stored == unsigned || stored == signed || cfg!(fuzzing) {
             Ok(block)
         } else {
             Err("a header's checksum is wrong")

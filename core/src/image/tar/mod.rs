@@ -31,6 +31,10 @@ const MAX_NAME: usize = 4096;
 /// The most entries of one archive; the largest images have half a million files in a layer.
 const MAX_ENTRIES: u64 = 4 << 20;
 
+/// The kernel's largest device numbers: 12 and 20 bits.
+const MAX_MAJOR: u32 = (1 << 12) - 1;
+const MAX_MINOR: u32 = (1 << 20) - 1;
+
 /// Seconds since the epoch, and the nanoseconds that follow them.
 pub(crate) type Time = (i64, u32);
 
@@ -160,8 +164,16 @@ impl<R: Read> Archive<R> {
         let pax::Extensions { pax, name, target } = extensions;
         let kind = self.kind(block, name.as_deref().unwrap_or(&block.name()))?;
         let stored = match kind {
-            // Go's archive/tar: whatever their size field says, no data follows these.
             Kind::File => pax.size.map_or_else(|| self.number(block.size()), Ok)?,
+            // Go's archive/tar skips such data, GNU tar does, and others read it as entries: what
+            // one sees, another does not.
+            Kind::Directory
+                if block.flag() != b'5'
+                    && (pax.size.unwrap_or(0), self.number(block.size())?) != (0, 0) =>
+            {
+                return Err(self.invalid("a directory has data"));
+            }
+            // Go's archive/tar: whatever their size field says, no data follows these.
             _ => 0,
         };
         self.enter(stored);
@@ -183,7 +195,7 @@ impl<R: Read> Archive<R> {
         };
         if matches!(kind, Kind::CharacterDevice | Kind::BlockDevice) {
             let (major, minor) = block.device();
-            entry.device = (self.number(major)? as u32, self.number(minor)? as u32);
+            entry.device = (self.device(major, MAX_MAJOR)?, self.device(minor, MAX_MINOR)?);
         }
         entry.name = pax.path.unwrap_or(entry.name);
         entry.target = pax.linkpath.unwrap_or(entry.target);
@@ -340,6 +352,14 @@ impl<R: Read> Archive<R> {
 
     fn signed(&self, field: &[u8]) -> Result<i64> {
         header::number(field).ok_or_else(|| self.invalid("a number is malformed"))
+    }
+
+    fn device(&self, field: &[u8], most: u32) -> Result<u32> {
+        match u32::try_from(self.number(field)?) {
+            Ok(number) if number <= most => Ok(number),
+            // Cut to its last bits it would be another device, or overlayfs's whiteout.
+            _ => Err(self.invalid("a device's number is too large")),
+        }
     }
 
     fn id(&self, pax: Option<u64>, field: &[u8]) -> Result<u32> {

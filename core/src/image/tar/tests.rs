@@ -64,6 +64,70 @@ fn links_have_no_data_whatever_their_size_says() {
     assert_eq!(entries[1].0.name, b"next");
 }
 
+/// CVE-2025-62518: an archive in an archive, which a reader with the wrong size takes for entries.
+#[test]
+fn data_is_never_taken_for_entries() {
+    let inner = Tar::new().file("evil", b"evil").end();
+    let size = inner.len().to_string();
+    let pax = |size: &str| Tar::new().pax(&[("size", size.as_bytes())]);
+    let with_size =
+        |tar: Tar, flag, name, size| tar.header(flag, name, "", size, |_| {}).data(&inner);
+    let stored = inner.len() as u64;
+    for tar in [
+        // The PAX size counts, whatever ustar's says.
+        with_size(pax(&size), b'0', "f", 0),
+        with_size(pax(&size), b'0', "f", 512),
+        // It is not the size of the header of the long name between.
+        with_size(pax(&size).add(b'L', "long", "", b"f\0"), b'0', "x", 0),
+        // What an extended header holds is no entry either.
+        with_size(Tar::new(), b'g', "global", stored).file("f", b""),
+        with_size(Tar::new(), b'7', "f", stored),
+    ] {
+        assert_eq!(names(tar.file("end", b"")), ["f", "end"]);
+    }
+    for tar in [
+        with_size(Tar::new(), b'0', "d/", stored),
+        with_size(Tar::new(), 0, "d/", stored),
+        with_size(pax(&size), b'0', "d/", 0),
+        with_size(Tar::new(), b'Z', "unknown", stored),
+    ] {
+        let kind = entries(&tar.end()).unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::InvalidData | ErrorKind::Unsupported), "{kind:?}");
+    }
+}
+
+/// So many empty files, one block each.
+struct Endless {
+    block: Vec<u8>,
+    left: usize,
+}
+
+impl io::Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let blocks = (buffer.len() / 512).min(self.left);
+        buffer[..blocks * 512].chunks_exact_mut(512).for_each(|b| b.copy_from_slice(&self.block));
+        self.left -= blocks;
+        Ok(blocks * 512)
+    }
+}
+
+#[test]
+fn a_million_entries_are_read_and_four_are_too_many() {
+    let block = Tar::new().file("f", b"").0;
+    // A hundred thousand where nothing is optimised.
+    let many = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let mut archive = Archive::new(Endless { block: block.clone(), left: many }, "it");
+    let mut count = 0;
+    while archive.next().unwrap().is_some() {
+        count += 1;
+    }
+    assert_eq!(count, many);
+    let mut archive = Archive::new(Endless { block, left: 2 }, "it");
+    archive.entries = MAX_ENTRIES - 1;
+    assert!(archive.next().unwrap().is_some());
+    assert_eq!(archive.next().unwrap_err().kind(), ErrorKind::InvalidData);
+}
+
 #[test]
 fn old_gnu_sparse_maps_are_read() {
     let mut extended = [0; 512];

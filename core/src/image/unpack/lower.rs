@@ -8,11 +8,15 @@ use rustix::path::Arg;
 
 use super::tree::{OPAQUE, is_whiteout};
 use super::{Outcome, name};
+use crate::image::budget::Budget;
 use crate::sys::path::open_beneath;
 
-/// The unpacked layers below, top first.
+/// The unpacked layers below, top first, and how much the image may still become.
 #[derive(Default)]
-pub(crate) struct Lowers(Vec<OwnedFd>);
+pub(crate) struct Lowers {
+    roots: Vec<OwnedFd>,
+    budget: Budget,
+}
 
 /// A file of a lower layer: its directory there, its name and what it is.
 pub(super) struct Found {
@@ -47,20 +51,30 @@ enum Answer {
 }
 
 impl Lowers {
+    /// None yet.
+    pub(crate) fn within(budget: &Budget) -> Self {
+        Lowers { roots: Vec::new(), budget: budget.clone() }
+    }
+
+    /// For what is not read from an archive, too.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Puts `root` on top.
     pub(crate) fn push(&mut self, root: OwnedFd) {
-        self.0.insert(0, root);
+        self.roots.insert(0, root);
     }
 
     /// The root of the topmost layer.
     pub(super) fn top(&self) -> Option<&OwnedFd> {
-        self.0.first()
+        self.roots.first()
     }
 
     /// The file that the merged layers have at `path`, which is clean and resolved: none of its
     /// parents is a symlink in the merged view.
     pub(super) fn find(&self, path: &[u8]) -> Outcome<Option<Found>> {
-        for root in &self.0 {
+        for root in &self.roots {
             match probe(root, path)? {
                 Answer::Found(found) if is_whiteout(&found.stat) => return Ok(None),
                 Answer::Found(found) => return Ok(Some(found)),
@@ -74,7 +88,7 @@ impl Lowers {
     /// The names in the merged root directory, each once.
     pub(super) fn root_names(&self) -> Outcome<Vec<Vec<u8>>> {
         let mut names = std::collections::BTreeSet::new();
-        for root in &self.0 {
+        for root in &self.roots {
             for entry in rustix::fs::Dir::read_from(root)? {
                 let name = entry?.file_name().to_bytes().to_vec();
                 if !matches!(&*name, b"." | b"..") {

@@ -93,6 +93,8 @@ fn explain(reason: Reason, subject: String) -> Error {
                 Errno::NAMETOOLONG | Errno::INVAL | Errno::LOOP | Errno::NOTDIR | Errno::MLINK => {
                     error.with_kind(ErrorKind::InvalidData)
                 }
+                // An xattr, or its name, larger than the kernel takes.
+                Errno::TOOBIG | Errno::RANGE => error.with_kind(ErrorKind::InvalidData),
                 _ => error,
             }
         }
@@ -113,6 +115,10 @@ fn unpack_entry<R: std::io::Read>(
     };
     if let Some(hidden) = name.strip_prefix(b".wh.") {
         return whiteout(tree, parent, hidden);
+    }
+    // AUFS's own, in old archives.
+    if parent.split(|byte| *byte == b'/').any(|name| name.starts_with(b".wh..wh.")) {
+        return Ok(());
     }
     let parent = tree.directory(parent)?;
     match entry.kind {
@@ -154,15 +160,13 @@ fn whiteout(tree: &mut Tree<'_>, parent: &[u8], hidden: &[u8]) -> Outcome<()> {
 fn set_root(tree: &mut Tree<'_>, entry: &Entry) -> Outcome<()> {
     let root = tree.root();
     Attributes::of(entry).apply(&root.open()?)?;
-    tree.date(&root, entry.mtime);
-    Ok(())
+    tree.date(&root, entry.mtime)
 }
 
 fn directory(tree: &mut Tree<'_>, parent: &Dir, name: &[u8], entry: &Entry) -> Outcome<()> {
     let dir = tree.make_directory(parent, name)?;
     Attributes::of(entry).apply(&*dir.fd)?;
-    tree.date(&dir, entry.mtime);
-    Ok(())
+    tree.date(&dir, entry.mtime)
 }
 
 fn file<R: std::io::Read>(
@@ -178,6 +182,8 @@ fn file<R: std::io::Read>(
             archive.copy(entry.size, |piece| write_all(&file, piece))?;
         }
         Some(segments) => {
+            let stored: u64 = segments.iter().map(|segment| segment.length).sum();
+            tree.budget().take(entry.size - stored, "image")?;
             rustix::fs::ftruncate(&file, entry.size)?;
             for segment in segments {
                 rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(segment.offset))?;

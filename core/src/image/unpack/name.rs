@@ -21,10 +21,16 @@ pub(super) fn clean(name: &[u8]) -> Outcome<Vec<u8>> {
             component => components.push(component),
         }
     }
-    if components.len() > MAX_DEPTH {
-        return Err(Reason::Invalid("a name is more than 256 directories deep"));
-    }
+    check_depth(components.len())?;
     Ok(components.join(&b'/'))
+}
+
+/// Refuses what is more than [`MAX_DEPTH`] deep.
+pub(super) fn check_depth(depth: usize) -> Outcome<()> {
+    match depth <= MAX_DEPTH {
+        true => Ok(()),
+        false => Err(Reason::Invalid("a name is more than 256 directories deep")),
+    }
 }
 
 /// The parent's path and the last component of a clean path; `None` for the root.

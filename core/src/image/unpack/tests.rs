@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::image::fixture::{Tar, is_root, read};
 
+mod hostile;
+
 /// Layers unpacked on top of each other, beside a file that nobody may touch.
 struct Bench {
     dir: tempfile::TempDir,

@@ -8,12 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, XattrFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, times};
 use super::lower::{Found, Lowers};
 use super::{Outcome, Reason, name};
+use crate::image::budget::Budget;
 use crate::image::tar::Time;
 use crate::sys::path::{open_beneath, remove_tree};
 
@@ -25,6 +26,13 @@ const MAX_LINKS: u32 = 40;
 
 /// Open directories remembered: entries come directory by directory.
 const MAX_KNOWN: usize = 64;
+
+/// The most memory for what has to wait for a layer's end, which grows with its directories and
+/// whiteouts. The largest images have some MB of it.
+const MAX_KEPT: usize = 32 << 20;
+
+/// What a kept name takes beside its bytes, about.
+const KEPT: usize = 64;
 
 /// A directory of the layer.
 #[derive(Clone)]
@@ -53,6 +61,8 @@ pub(super) struct Tree<'a> {
     cut: HashSet<Vec<u8>>,
     /// Directories' times, set last: making files changes them.
     dates: Vec<(Rc<[u8]>, Time)>,
+    /// Bytes of the names in `cut` and `dates`.
+    kept: usize,
 }
 
 impl<'a> Tree<'a> {
@@ -72,7 +82,12 @@ impl<'a> Tree<'a> {
             known: HashMap::new(),
             followed: HashSet::new(),
             cut: HashSet::new(),
+            kept: 0,
         })
+    }
+
+    pub(super) fn budget(&self) -> &'a Budget {
+        self.lowers.budget()
     }
 
     pub(super) fn root(&self) -> Dir {
@@ -189,7 +204,7 @@ impl<'a> Tree<'a> {
         let dir = self.make_directory(parent, name)?;
         attributes.apply(&*dir.fd)?;
         // Not the time of unpacking: the same layer is to be the same tree.
-        self.date(&dir, attributes.mtime);
+        self.date(&dir, attributes.mtime)?;
         Ok(dir)
     }
 
@@ -212,6 +227,12 @@ impl<'a> Tree<'a> {
     /// The directory is open for reading.
     pub(super) fn make_directory(&mut self, parent: &Dir, name: &[u8]) -> Outcome<Dir> {
         let path = name::join(&parent.path, name);
+        if name.starts_with(b".wh.") {
+            // The name is reserved: in an archive of this tree it would be a whiteout.
+            return Err(Reason::Invalid("it is below a whiteout"));
+        }
+        // Through symlinks it may be deeper than its name.
+        name::check_depth(path.split(|byte| *byte == b'/').count())?;
         self.shadow(parent, name);
         let make = || rustix::fs::mkdirat(&*parent.fd, name, Mode::RWXU);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -271,9 +292,23 @@ impl<'a> Tree<'a> {
         }
     }
 
+    fn cut(&mut self, path: Vec<u8>) -> Outcome<()> {
+        self.keep(path.len())?;
+        self.cut.insert(path);
+        Ok(())
+    }
+
+    fn keep(&mut self, name: usize) -> Outcome<()> {
+        self.kept += KEPT + name;
+        match self.kept <= MAX_KEPT {
+            true => Ok(()),
+            false => Err(Reason::Invalid("it has too many directories and whiteouts")),
+        }
+    }
+
     /// Hides `name` of the lower layers.
     pub(super) fn cut_name(&mut self, parent: &Dir, name: &[u8]) -> Outcome<()> {
-        self.cut.insert(name::join(&parent.path, name));
+        self.cut(name::join(&parent.path, name))?;
         match self.stat(parent, name)? {
             // This layer's own directory stays and hides the one below.
             Some(stat) if is_directory(&stat) => {
@@ -291,7 +326,7 @@ impl<'a> Tree<'a> {
 
     /// Hides all that the lower layers have in `dir`.
     pub(super) fn cut_directory(&mut self, dir: &Dir) -> Outcome<()> {
-        self.cut.insert(dir.path.to_vec());
+        self.cut(dir.path.to_vec())?;
         // Overlayfs does not heed the mark on a root: see `hide_lower_root`.
         if dir.path.is_empty() { Ok(()) } else { set_opaque(&dir.open()?) }
     }
@@ -305,8 +340,10 @@ impl<'a> Tree<'a> {
     }
 
     /// Notes a directory's time of modification.
-    pub(super) fn date(&mut self, dir: &Dir, mtime: Time) {
+    pub(super) fn date(&mut self, dir: &Dir, mtime: Time) -> Outcome<()> {
+        self.keep(dir.path.len())?;
         self.dates.push((dir.path.clone(), mtime));
+        Ok(())
     }
 
     /// Copies a lower layer's file, which is no directory, to the same place in this one; `None`
@@ -320,7 +357,9 @@ impl<'a> Tree<'a> {
             FileType::RegularFile => {
                 let from = found.open()?;
                 let to = self.place(parent, name, super::create)?;
-                copy_contents(&from, &to, found.stat.st_size as u64)?;
+                let size = found.stat.st_size as u64;
+                self.budget().take(size, "image")?;
+                copy_contents(&from, &to, size)?;
                 let attributes = Attributes::copied(&from)?;
                 attributes.apply(&to)?;
                 attributes.date(&to)?;
@@ -343,12 +382,29 @@ impl<'a> Tree<'a> {
     }
 }
 
-fn copy_contents(from: &OwnedFd, to: &OwnedFd, mut left: u64) -> Outcome<()> {
-    while left > 0 {
-        let length = usize::try_from(left).unwrap_or(1 << 30).min(1 << 30);
-        match rustix::fs::copy_file_range(from, None, to, None, length)? {
-            0 => break,
-            n => left -= n as u64,
+/// Copies the data and not the holes: a sparse file of some bytes may be as large as the disk.
+fn copy_contents(from: &OwnedFd, to: &OwnedFd, size: u64) -> Outcome<()> {
+    rustix::fs::ftruncate(to, size)?;
+    let mut at = 0;
+    while at < size {
+        let start = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+            // A hole to the end.
+            Err(Errno::NXIO) => return Ok(()),
+            start => start?,
+        };
+        at = rustix::fs::seek(from, SeekFrom::Hole(start))?.min(size);
+        copy_range(from, to, start, at)?;
+    }
+    Ok(())
+}
+
+fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Outcome<()> {
+    let (mut input, mut output) = (start, start);
+    while input < end {
+        let length = usize::try_from(end - input).unwrap_or(1 << 30).min(1 << 30);
+        if rustix::fs::copy_file_range(from, Some(&mut input), to, Some(&mut output), length)? == 0
+        {
+            break;
         }
     }
     Ok(())

@@ -1,0 +1,4 @@
+//! References.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| skep::image::fuzzing::reference(bytes));
