@@ -315,17 +315,17 @@ export class Images {
    * {@link InvalidDataError}, {@link DigestMismatchError}, {@link UnsupportedError},
    * {@link ResourceExhaustedError}; the store is as before then.
    */
-  load(path: string, options?: Abortable): Promise<Image>;
+  load(path: string, options?: LoadOptions): Promise<Image>;
 
   /** As {@link Images.load}, for any number of images. */
-  loadAll(path: string, options?: Abortable): Promise<Image[]>;
+  loadAll(path: string, options?: LoadOptions): Promise<Image[]>;
 
   /**
    * Makes an image of a root file system's tar, which may be compressed by gzip or zstd.
    *
    * @throws As {@link Images.load}.
    */
-  import(tar: string, reference?: string, options?: Abortable): Promise<Image>;
+  import(tar: string, reference?: string, options?: LoadOptions): Promise<Image>;
 
   /**
    * Pulls an image from its registry, or a mirror of that, and names it `reference`. What the store
@@ -397,8 +397,18 @@ export class Images {
   diskUsage(options?: Abortable): Promise<DiskUsage>;
 }
 
+/** What {@link Images.load}, {@link Images.loadAll} and {@link Images.import} take. */
+export interface LoadOptions extends Abortable {
+  /**
+   * What an image, or an archive of images, may become at most: bytes (or docker's notation) of its
+   * layers without compression, holes included. 50 times its blobs or 16 GiB, whichever is more, by
+   * default. Beyond it is a {@link ResourceExhaustedError}. It holds for the image that comes of it, too.
+   */
+  maxSize?: number | string;
+}
+
 /** What {@link Images.pull} takes. */
-export interface PullOptions extends Abortable {
+export interface PullOptions extends LoadOptions {
   /** How registries are reached; by https, and with docker's or podman's credentials, by default. */
   registries?: Registries | Readonly<Record<string, Access>>;
   /** `'linux/arm64'`, for instance; this machine's by default. */

@@ -95,13 +95,13 @@ class Child {
   async [asyncDispose]() {
     this.kill();
     await this.exit.catch(() => {});
-    await Child.release(this);
+    await Child.removeFiles(this);
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
   }
 
   /** Removes what is kept of `child`, which has ended. */
-  static async release(child) {
-    if (child?.#keeps) await settled(() => child.#native.release());
+  static async removeFiles(child) {
+    if (child?.#keeps) await settled(() => child.#native.removeFiles());
   }
 
   /** The end; null after `ms`. */

@@ -91,7 +91,7 @@ class Engine {
     const running = [...this.#running];
     for (const leash of running) leash.kill();
     await Promise.all(running.map((leash) => leash.released));
-    await Promise.all(this.#keeping.map((kept) => Child.release(kept.deref())));
+    await Promise.all(this.#keeping.map((kept) => Child.removeFiles(kept.deref())));
     await settled(() => opened.close());
   }
 

@@ -13,11 +13,15 @@ const { REGISTRIES, Registries } = require('./registry');
 /** The options of what may take long and has no others. */
 const LONG = { signal: SIGNAL };
 
+/** And of what brings images of others. */
+const FOREIGN = { maxSize: SIZE, ...LONG };
+
 const PULL = {
   registries: REGISTRIES,
   platform: STRING,
   parallel: COUNT,
   unpack: BOOLEAN,
+  maxSize: SIZE,
   policy: POLICY,
   onProgress: FUNCTION,
   signal: SIGNAL,
@@ -135,10 +139,12 @@ class Store {
   }
 
   /** Does what may take long; see `operateAndReport`. `begin` gets native code's images first. */
-  async operate(operation, options, begin) {
-    const images = this.#images(operation);
+  async operate(operation, { maxSize, signal, report }, begin) {
+    const all = this.#images(operation);
     const running = this.#running;
-    return operateAndReport({ ...options, running }, (...more) => begin(images, ...more));
+    return operateAndReport({ signal, running, report }, (...more) =>
+      begin(maxSize === undefined ? all : all.bounded(maxSize), ...more),
+    );
   }
 }
 
@@ -152,8 +158,8 @@ class Images {
 
   async load(path, options = {}) {
     check('argument "path"', path, STRING);
-    const { signal } = checkOptions(options, LONG);
-    const loaded = await this.#store.operate('load', { signal }, (images, cancel) =>
+    const checked = checkOptions(options, FOREIGN);
+    const loaded = await this.#store.operate('load', checked, (images, cancel) =>
       images.load(cancel, path),
     );
     return this.#image(loaded);
@@ -161,8 +167,8 @@ class Images {
 
   async loadAll(path, options = {}) {
     check('argument "path"', path, STRING);
-    const { signal } = checkOptions(options, LONG);
-    const loaded = await this.#store.operate('load', { signal }, (images, cancel) =>
+    const checked = checkOptions(options, FOREIGN);
+    const loaded = await this.#store.operate('load', checked, (images, cancel) =>
       images.loadAll(cancel, path),
     );
     return loaded.map((image) => this.#image(image));
@@ -171,8 +177,8 @@ class Images {
   async import(tar, reference, options = {}) {
     check('argument "tar"', tar, STRING);
     if (reference !== undefined) check('argument "reference"', reference, STRING);
-    const { signal } = checkOptions(options, LONG);
-    const imported = await this.#store.operate('import', { signal }, (images, cancel) =>
+    const checked = checkOptions(options, FOREIGN);
+    const imported = await this.#store.operate('import', checked, (images, cancel) =>
       images.import(cancel, tar, reference),
     );
     return this.#image(imported);
@@ -180,10 +186,11 @@ class Images {
 
   async pull(reference, options = {}) {
     check('argument "reference"', reference, STRING);
-    const { registries, onProgress: report, signal, ...pull } = checkOptions(options, PULL);
+    const { registries, onProgress: report, maxSize, signal, ...pull } = checkOptions(options, PULL);
     const reach = Registries.native(registries);
     const spec = { __proto__: null, ...pull };
-    const pulled = await this.#store.operate('pull', { signal, report }, (images, cancel, ...told) =>
+    const how = { maxSize, signal, report };
+    const pulled = await this.#store.operate('pull', how, (images, cancel, ...told) =>
       images.pull(cancel, reference, reach, spec, ...told),
     );
     return this.#image(pulled);

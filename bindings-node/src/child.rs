@@ -21,10 +21,7 @@ use crate::reactor::{self, Task};
 /// [`skep::Child`], with its pipes until JavaScript takes them.
 #[napi]
 pub struct Child {
-    id: String,
-    stop_signal: i32,
-    /// `None` once it is released.
-    child: Option<Arc<skep::Child>>,
+    child: Arc<skep::Child>,
     /// Whether files are kept for it.
     keeps: bool,
     pipes: [Option<OwnedFd>; 3],
@@ -34,13 +31,13 @@ pub struct Child {
 impl Child {
     #[napi(getter)]
     pub fn id(&self) -> &str {
-        &self.id
+        self.child.id()
     }
 
     /// The number of the signal that asks it to stop.
     #[napi(getter)]
     pub fn stop_signal(&self) -> i32 {
-        self.stop_signal
+        self.child.stop_signal()
     }
 
     /// The host's end of stream 0, 1 or 2, if it is a pipe that has not been taken: the caller's to
@@ -53,23 +50,20 @@ impl Child {
     /// A promise of its end. Until then the reactor holds it.
     #[napi]
     pub fn exit<'env>(&self, env: &'env Env, leash: &Leash) -> Result<Object<'env>> {
-        let child = self.child(env, "wait for")?;
         let (promise, object) = Promise::new(env)?;
-        let task = Box::new(Exit { child, promise });
+        let task = Box::new(Exit { child: Arc::clone(&self.child), promise });
         reactor::watch(leash.link(), task);
         Ok(object)
     }
 
     #[napi]
     pub fn signal(&self, env: &Env, number: i32) -> Result<()> {
-        // One that is released has ended.
-        let Some(child) = &self.child else { return Ok(()) };
-        child.signal(number).map_err(|error| Failure::from(error).throw(env))
+        self.child.signal(number).map_err(|error| Failure::from(error).throw(env))
     }
 
     #[napi]
     pub fn usage<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
-        let child = self.child(env, "measure")?;
+        let child = Arc::clone(&self.child);
         offload(env, &pool::SHORT, move || Ok(Usage::from(child.usage()?)))
     }
 
@@ -81,15 +75,13 @@ impl Child {
         cancel: &Cancel,
         commit: Commit,
     ) -> Result<Object<'env>> {
-        self.long(env, "commit", cancel, move |child| {
-            child.commit(&commit.build()?).map(Image::from)
-        })
+        self.long(env, cancel, move |child| child.commit(&commit.build()?).map(Image::from))
     }
 
     /// A promise of what it has changed of its root.
     #[napi]
     pub fn diff<'env>(&self, env: &'env Env, cancel: &Cancel) -> Result<Object<'env>> {
-        self.long(env, "compare", cancel, |child| child.diff().map(changes))
+        self.long(env, cancel, |child| child.diff().map(changes))
     }
 
     /// A promise that its files are an archive.
@@ -100,32 +92,27 @@ impl Child {
         cancel: &Cancel,
         path: String,
     ) -> Result<Object<'env>> {
-        self.long(env, "export", cancel, move |child| child.export(path))
+        self.long(env, cancel, move |child| child.export(path))
     }
 
     fn long<'env, T: ToNapiValue + Send + 'static>(
         &self,
         env: &'env Env,
-        operation: &str,
         cancel: &Cancel,
         work: impl FnOnce(&CancellableChild<'_>) -> skep::Result<T> + Send + 'static,
     ) -> Result<Object<'env>> {
-        let (child, cancel) = (self.child(env, operation)?, cancel.0.clone());
+        let (child, cancel) = (Arc::clone(&self.child), cancel.0.clone());
         offload(env, &pool::LONG, move || work(&child.cancellable(&cancel)).map_err(Failure::from))
     }
 
     /// A promise that files kept for it are removed. It has ended.
     #[napi]
-    pub fn release<'env>(&mut self, env: &'env Env) -> Result<Object<'env>> {
-        let child = self.child.take();
+    pub fn remove_files<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        let child = Arc::clone(&self.child);
         offload(env, &pool::SHORT, move || {
-            drop(child);
+            child.remove_files();
             Ok(())
         })
-    }
-
-    fn child(&self, env: &Env, operation: &str) -> Result<Arc<skep::Child>> {
-        self.child.clone().ok_or_else(|| Failure::released(operation, &self.id).throw(env))
     }
 
     pub(crate) fn new(mut child: skep::Child, keeps: bool) -> Child {
@@ -134,17 +121,16 @@ impl Child {
             child.stdout.take().map(OwnedFd::from),
             child.stderr.take().map(OwnedFd::from),
         ];
-        let (id, stop_signal) = (child.id().to_owned(), child.stop_signal());
-        Child { id, stop_signal, child: Some(Arc::new(child)), keeps, pipes }
+        Child { child: Arc::new(child), keeps, pipes }
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         if self.keeps {
-            let child = self.child.take();
-            // The garbage collector is not to wait until its files are removed.
-            let _ = pool::SHORT.submit(move || drop(child));
+            let child = Arc::clone(&self.child);
+            // The garbage collector is not to wait for it.
+            let _ = pool::SHORT.submit(move || child.remove_files());
         }
     }
 }

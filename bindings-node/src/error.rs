@@ -38,18 +38,6 @@ impl Failure {
         }
     }
 
-    /// For what is asked of a container that has been disposed of.
-    pub(crate) fn released(operation: &str, id: &str) -> Failure {
-        let subject = format!("container {id}");
-        Failure {
-            kind: skep::ErrorKind::InvalidState.name(),
-            message: format!("cannot {operation} {subject}: it has been disposed of"),
-            operation: operation.into(),
-            subject,
-            errno: None,
-        }
-    }
-
     /// What a napi function returns for it to be thrown: a JavaScript Error with these properties.
     pub(crate) fn throw(self, env: &Env) -> Error {
         self.object(env).map_or_else(|error| error, |object| object.to_unknown().into())

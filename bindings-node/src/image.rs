@@ -40,6 +40,14 @@ pub struct Push {
 
 #[napi]
 impl Images {
+    /// The same images, for what becomes of at most so many bytes.
+    #[napi]
+    pub fn bounded(&self, env: &Env, max_size: String) -> Result<Images> {
+        let size: skep::Bytes =
+            max_size.parse().map_err(|error| Failure::from(error).throw(env))?;
+        Ok(Images(self.0.max_size(size.get())))
+    }
+
     #[napi]
     pub fn load<'env>(
         &self,

@@ -89,7 +89,24 @@ const TRANSFER = {
   unpack: (unpack) => ({ unpack }),
   chunk: (chunk) => ({ chunk }),
   mount_from: (mountFrom) => ({ mountFrom }),
+  max_size: (maxSize) => ({ maxSize }),
+  policy: ({ default: otherwise, prefixes, ...unknown }) => {
+    assert.deepEqual(unknown, {});
+    const each = prefixes.map(({ prefix, require, ...unknown }) => {
+      assert.deepEqual(unknown, {});
+      return [prefix, requirement(require)];
+    });
+    return { policy: { default: requirement(otherwise), prefixes: Object.fromEntries(each) } };
+  },
 };
+
+const SIGNED = {
+  keys: (keys) => ({ keys }),
+  at_least: (atLeast) => ({ atLeast }),
+  identity: (identity) => ({ identity: identity === 'signed_tag' ? 'signedTag' : identity }),
+};
+
+const requirement = (given) => (typeof given === 'string' ? given : translate(given, SIGNED));
 
 /** Bytes that repeat after no power of two: 0, 1, ... 250, 0, ... */
 function pattern(length) {
@@ -301,7 +318,10 @@ class Passage {
     usage: async () => ({ usage: await this.#child.usage() }),
     drop: () => this.#child[Symbol.asyncDispose](),
     open: async (path) => (await Engine.open(path)).close(),
-    image_import: async (given) => imageOf(await this.#engine.images.import(given.tar, given.as)),
+    image_import: async ({ tar, as, max_size: maxSize, ...unknown }) => {
+      assert.deepEqual(unknown, {});
+      return imageOf(await this.#engine.images.import(tar, as, { maxSize }));
+    },
     image_load: async (path) => imageOf(await this.#engine.images.load(path)),
     image_find: async (name) => imageOf(await this.#engine.images.find(name)),
     image_tag: ({ image, as }) => this.#engine.images.tag(image, as),

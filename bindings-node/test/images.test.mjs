@@ -387,10 +387,11 @@ test('files are kept until their child is disposed of, or its engine closed', as
   assert.equal(kept(), 1);
   assert.equal(first.status.code, 0);
   first.kill();
-  for (const late of [() => first.diff(), () => first.commit(), () => first.export('/none'), () => first.usage()]) {
+  assert.deepEqual(await first.usage(), usage);
+  for (const late of [() => first.diff(), () => first.commit(), () => first.export('/none')]) {
     const error = await rejection(late());
     assert.ok(error instanceof InvalidStateError, error);
-    assert.match(error.message, /it has been disposed of$/);
+    assert.match(error.message, /its files were removed at its end; have them kept/);
   }
   await first[Symbol.asyncDispose]();
   await other.close();

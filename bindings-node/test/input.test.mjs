@@ -214,7 +214,7 @@ const PULLS = [
   [{ unpack: 0 }, option('unpack', '0', 'true or false')],
   [{ onProgress: {} }, option('onProgress', 'an object (Object)', 'a function')],
   [{ signal: {} }, option('signal', 'an object (Object)', 'an AbortSignal')],
-  [{ progress() {} }, 'cannot use option "progress": there is none of that name; give registries, platform, parallel, unpack, policy, onProgress, signal'],
+  [{ progress() {} }, 'cannot use option "progress": there is none of that name; give registries, platform, parallel, unpack, maxSize, policy, onProgress, signal'],
   [{ policy: 'reject' }, option('policy', '"reject"', '{ default, prefixes }')],
   [{ policy: { prefixes: {} } }, option('policy', 'an object (Object)', '{ default, prefixes }')],
   [{ policy: { default: 'allow' } }, option('default', '"allow"', SIGNATURE)],
@@ -250,7 +250,10 @@ test('arguments of what is done with images', async () => {
   await refuses(() => images.save(image, '/none', { format: 'tar' }), option('format', '"tar"', '"docker" or "oci"'));
   await refuses(() => images.prune('all'), argument('what', '"all"', '"files" or "nameless" or "unused"'));
   await refuses(() => images.diskUsage({ signal: 1 }), option('signal', '1', 'an AbortSignal'));
-  await refuses(() => images.load('/none', { platform: 'a' }), 'cannot use option "platform": there is none of that name; give signal');
+  await refuses(() => images.load('/none', { platform: 'a' }), 'cannot use option "platform": there is none of that name; give maxSize, signal');
+  for (const bounded of [() => images.load('/none', { maxSize: 'big' }), () => images.pull('a.b/c', { maxSize: 'big' })]) {
+    await refuses(bounded, 'cannot read the size "big": it is not a number of bytes below 2^63; write for example 512k, 256m or 1.5g');
+  }
   await refuses(() => image.export(), argument('path', 'undefined', 'a string'));
   await refuses(() => image.diff(IMAGE), argument('base', `"${IMAGE}"`, 'an Image'));
   await refuses(() => image.layers({ signal: null }), option('signal', 'null', 'an AbortSignal'));

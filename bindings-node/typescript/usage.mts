@@ -91,7 +91,7 @@ const registries = new Registries(access, {
 });
 const policy: Policy = { default: 'accept', prefixes: { 'localhost:1': 'reject' } };
 const pull: PullOptions = {
-  registries, platform: 'linux/amd64', parallel: 1, unpack: false, policy,
+  registries, platform: 'linux/amd64', parallel: 1, unpack: false, maxSize: '1g', policy,
   onProgress({ layer, fetched, total, unpacked }: PullProgress) {
     assert.ok(layer && fetched <= total && !unpacked);
   },
