@@ -8,15 +8,16 @@ use skep::ErrorKind;
 use skep::image::Digest;
 use skep::image::registry::PullOptions;
 
-use crate::image::{Made, OCI_INDEX, OCI_MANIFEST, Store, descriptor};
+use crate::image::{Made, OCI_INDEX, OCI_MANIFEST, Store, descriptor, is_root};
 use crate::scripted::{Asked, Reply, Server, registry};
 
 fn made() -> Made {
     Made::new("failures", &[300_000])
 }
 
+/// Unpacked while it comes, where that can be: what goes wrong then is told all the same.
 fn options(server: &Server) -> PullOptions {
-    PullOptions::new().registries(&server.registries()).unpack(false)
+    PullOptions::new().registries(&server.registries()).unpack(is_root())
 }
 
 /// A registry whose layer is answered by `layer`; its argument counts from 0.
@@ -51,6 +52,8 @@ fn succeeds(server: &Server) -> usize {
     let image = store.images.pull(&format!("{}/app:1", server.name()), &options(server)).unwrap();
     assert_eq!(*image.id(), made().id());
     assert_eq!(store.names("partial"), [""; 0]);
+    assert_eq!(store.names("staging"), [""; 0]);
+    assert_eq!(store.names("layers").len(), usize::from(is_root()));
     layer_requests(server)
 }
 

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
-
 use crate::cancel::Cancel;
+use crate::sys::thread::without_signals;
 use crate::{Error, ErrorKind, Result};
 
 /// Says that work is of no use any more, to those at it and to those who wait: because of another's
@@ -113,23 +112,10 @@ where
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Starts a thread that has all signals blocked from its birth.
-fn without_signals<T>(start: impl FnOnce() -> T) -> T {
-    let mut before = SigSet::empty();
-    let blocked = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK);
-    if let Ok(mask) = &blocked {
-        before = *mask;
-    }
-    let result = start();
-    if blocked.is_ok() {
-        // Fails only for a bad address or a bad way.
-        let _ = before.thread_set_mask();
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::SigSet;
+
     use super::*;
 
     #[test]
