@@ -90,8 +90,10 @@ export class Engine implements AsyncDisposable {
   ): Promise<Child>;
 
   /**
-   * Kills the containers that still run and waits until nothing is left of them. Everything that is
-   * asked of the engine later fails with {@link InvalidStateError}. A second call waits for the first.
+   * Kills the containers that still run and waits until nothing is left of them; files that are kept
+   * of others are removed, and what is done with images is cancelled ({@link CancelledError}).
+   * Everything that is asked of the engine, its images and its children later fails with
+   * {@link InvalidStateError}. A second call waits for the first.
    */
   close(): Promise<void>;
 
@@ -99,8 +101,8 @@ export class Engine implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What {@link Engine.spawn} takes. */
-export interface SpawnOptions {
+/** What {@link Engine.run} and {@link Engine.spawn} take. */
+export interface ContainerOptions {
   /** Replaces the image's entrypoint, and with it the image's command. */
   entrypoint?: readonly string[];
   /**
@@ -144,9 +146,19 @@ export interface SpawnOptions {
   signal?: AbortSignal;
 }
 
+/** What {@link Engine.spawn} takes. */
+export interface SpawnOptions extends ContainerOptions {
+  /**
+   * Keeps what the container has written beyond its end, for {@link Child.commit},
+   * {@link Child.diff} and {@link Child.export}: until the child is disposed of (`await using`), the
+   * engine closed, or the garbage collector finds that nobody has it.
+   */
+  keepFiles?: boolean;
+}
+
 /** What {@link Engine.run} takes. */
 export interface RunOptions<Encoding extends BufferEncoding | 'buffer' = BufferEncoding>
-  extends SpawnOptions {
+  extends ContainerOptions {
   /** What is written to standard input. What the command does not read is dropped. */
   input?: string | Uint8Array;
   /** What `stdout` and `stderr` are decoded from: `'utf8'` by default; `'buffer'` for Buffers. */
@@ -223,7 +235,32 @@ export class Child implements AsyncDisposable {
   /** What it has used so far; in all, when it has ended. */
   usage(): Promise<Usage>;
 
-  /** Kills it, waits until nothing is left of it, and destroys its streams: for `await using`. */
+  /**
+   * Makes an image of the container's own and of what it has written, as `docker commit` does.
+   *
+   * It may run, or have ended with its files kept ({@link SpawnOptions.keepFiles}). One that runs is
+   * not stopped meanwhile: each file is in the image as it is when it is read.
+   *
+   * @throws {@link InvalidInputError} if its root is no image, or for a bad reference,
+   * {@link InvalidStateError} if its files are gone, {@link UnsupportedError} for what a layer
+   * cannot hold, {@link ResourceExhaustedError} on a full disk or above `maxSize`; the store is as
+   * before then. `AbortError`.
+   */
+  commit(options?: CommitOptions): Promise<Image>;
+
+  /** What it has changed of its root, sorted by path. Its state is as for {@link Child.commit}. */
+  diff(options?: Abortable): Promise<Change[]>;
+
+  /**
+   * Writes all files of its root as one tar archive, which replaces a file at `path`; as
+   * {@link Image.export}. Its state is as for {@link Child.commit}.
+   */
+  export(path: string, options?: Abortable): Promise<void>;
+
+  /**
+   * Kills it, waits until nothing is left of it, its files neither, and destroys its streams: for
+   * `await using`.
+   */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -257,6 +294,15 @@ export interface Usage {
   readonly pidsPeak: number | null;
 }
 
+/** What may take long, and can be aborted. */
+export interface Abortable {
+  /**
+   * Aborted, it ends the operation; when that has ended, the promise is rejected with an
+   * `AbortError`. Nothing is half visible then.
+   */
+  signal?: AbortSignal;
+}
+
 /** The images of an engine's store. */
 export class Images {
   private constructor();
@@ -269,17 +315,55 @@ export class Images {
    * {@link InvalidDataError}, {@link DigestMismatchError}, {@link UnsupportedError},
    * {@link ResourceExhaustedError}; the store is as before then.
    */
-  load(path: string): Promise<Image>;
+  load(path: string, options?: LoadOptions): Promise<Image>;
 
   /** As {@link Images.load}, for any number of images. */
-  loadAll(path: string): Promise<Image[]>;
+  loadAll(path: string, options?: LoadOptions): Promise<Image[]>;
 
   /**
    * Makes an image of a root file system's tar, which may be compressed by gzip or zstd.
    *
    * @throws As {@link Images.load}.
    */
-  import(tar: string, reference?: string): Promise<Image>;
+  import(tar: string, reference?: string, options?: LoadOptions): Promise<Image>;
+
+  /**
+   * Pulls an image from its registry, or a mirror of that, and names it `reference`. What the store
+   * has is not fetched again; a pull that failed is resumed by the next. Every byte is checked
+   * against its digest before anything is visible.
+   *
+   * @throws {@link InvalidInputError} for a bad reference; {@link NotFoundError};
+   * {@link PermissionDeniedError} if the registry lets nobody in with these credentials, or the
+   * policy refuses the image (its `operation` is `accept` then); {@link UnsupportedError} without an
+   * image for the platform; {@link DigestMismatchError}, {@link InvalidDataError};
+   * {@link TimeoutError} if the registry is silent; {@link ResourceExhaustedError};
+   * {@link IoError} if it is not reached or fails; `AbortError`; whatever `onProgress` throws.
+   */
+  pull(reference: string, options?: PullOptions): Promise<Image>;
+
+  /**
+   * Pushes an image to the registry of `reference`, under that name. What the registry has is not
+   * sent.
+   *
+   * @param image - An image, its name or id.
+   * @returns The digest that it has there: its manifest's.
+   * @throws As {@link Images.pull}; {@link InvalidInputError} for a reference with another digest.
+   */
+  push(image: string | Image, reference: string, options?: PushOptions): Promise<string>;
+
+  /**
+   * Saves images into one archive, which replaces a file at `path` when it is complete. A name saves
+   * the image under that name alone, an id or an `Image` under all its names.
+   *
+   * @throws {@link NotFoundError}; {@link InvalidInputError} without any image;
+   * {@link DigestMismatchError} or {@link InvalidDataError} for a damaged one;
+   * {@link ResourceExhaustedError}.
+   */
+  save(
+    images: string | Image | readonly (string | Image)[],
+    path: string,
+    options?: SaveOptions,
+  ): Promise<void>;
 
   /**
    * Finds an image by a name or by its id: four of its digits or more will do.
@@ -299,7 +383,273 @@ export class Images {
    *
    * @throws {@link NotFoundError}; {@link InUseError} while a container uses it.
    */
-  remove(name: string): Promise<void>;
+  remove(name: string, options?: Abortable): Promise<void>;
+
+  /**
+   * Removes what nobody needs: `'files'` that no image has, with `'nameless'` also images without a
+   * name, with `'unused'` all images that no container uses. Safe at any moment.
+   *
+   * @param what - `'files'` by default.
+   */
+  prune(what?: 'files' | 'nameless' | 'unused', options?: Abortable): Promise<Pruned>;
+
+  /** Measures what the images take of the disk, by looking at every file. */
+  diskUsage(options?: Abortable): Promise<DiskUsage>;
+}
+
+/** What {@link Images.load}, {@link Images.loadAll} and {@link Images.import} take. */
+export interface LoadOptions extends Abortable {
+  /**
+   * What an image, or an archive of images, may become at most: bytes (or docker's notation) of its
+   * layers without compression, holes included. 50 times its blobs or 16 GiB, whichever is more, by
+   * default. Beyond it is a {@link ResourceExhaustedError}. It holds for the image that comes of it, too.
+   */
+  maxSize?: number | string;
+}
+
+/** What {@link Images.pull} takes. */
+export interface PullOptions extends LoadOptions {
+  /** How registries are reached; by https, and with docker's or podman's credentials, by default. */
+  registries?: Registries | Readonly<Record<string, Access>>;
+  /** `'linux/arm64'`, for instance; this machine's by default. */
+  platform?: string;
+  /** How many blobs are fetched at once; 4 by default. */
+  parallel?: number;
+  /** False leaves the unpacking to the first start. */
+  unpack?: boolean;
+  /** Who must have signed it; anything is taken by default. */
+  policy?: Policy;
+  /**
+   * Is told how far each layer is. While the event loop is busy, reports are left out, but for the
+   * last of each layer. What it throws ends the pull and is what the promise is rejected with.
+   */
+  onProgress?: (progress: PullProgress) => void;
+}
+
+/** What {@link Images.push} takes. */
+export interface PushOptions extends Abortable {
+  /** As for {@link PullOptions.registries}. */
+  registries?: Registries | Readonly<Record<string, Access>>;
+  /** How many blobs are sent at once; 4 by default. */
+  parallel?: number;
+  /** Sends blobs in pieces of so many bytes (or docker's notation), for proxies that bound a request. */
+  chunk?: number | string;
+  /** Repositories of the same registry that may have blobs of it, such as `'library/debian'`. */
+  mountFrom?: readonly string[];
+  /** As {@link PullOptions.onProgress}, of layers and the config. */
+  onProgress?: (progress: PushProgress) => void;
+}
+
+/** What {@link Images.save} takes. */
+export interface SaveOptions extends Abortable {
+  /** `'docker'`, which all versions of docker load, by default; `'oci'` keeps all digests. */
+  format?: 'docker' | 'oci';
+}
+
+/** How far one layer of a pull is. */
+export interface PullProgress {
+  /** The digest of its blob. */
+  readonly layer: string;
+  /** Bytes of the blob. */
+  readonly total: number;
+  /** Those of them that are here. */
+  readonly fetched: number;
+  readonly unpacked: boolean;
+}
+
+/** How far one blob of a push is: a layer, or the config. */
+export interface PushProgress {
+  /** Its digest. */
+  readonly blob: string;
+  /** Its bytes. */
+  readonly total: number;
+  /** Those of them that were sent, in this attempt. */
+  readonly sent: number;
+  /** How the registry came to have it; null while it has not all of it. */
+  readonly done: 'sent' | 'existed' | 'mounted' | null;
+}
+
+/**
+ * The registries as this program reaches them. To keep one for many calls saves connections and
+ * tokens.
+ */
+export class Registries {
+  /**
+   * @param access - By name as references have it: `docker.io`, `localhost:5000`. A mirror is one,
+   * too.
+   * @throws {@link InvalidInputError} for certificates or keys that are none.
+   */
+  constructor(access?: Readonly<Record<string, Access>>, options?: RegistriesOptions);
+
+  /**
+   * Asks whether `registry` is one and lets this program in.
+   *
+   * @throws {@link InvalidInputError} for a bad name, {@link NotFoundError} if it is something else,
+   * {@link PermissionDeniedError} if it wants other credentials, {@link TimeoutError} if it is
+   * silent, {@link IoError} if it is not reached; `AbortError`.
+   */
+  ping(registry: string, options?: Abortable): Promise<void>;
+
+  /** What `reference` names at its registry now: a manifest or an index. */
+  resolve(reference: string, options?: Abortable): Promise<Descriptor>;
+
+  /** The tags of a repository, for instance `localhost:5000/app`, in the registry's order. */
+  tags(repository: string, options?: Abortable): Promise<string[]>;
+
+  /** What refers to the image that `reference` names, such as signatures; those of one type, if given. */
+  referrers(
+    reference: string,
+    options?: Abortable & { artifactType?: string },
+  ): Promise<Descriptor[]>;
+}
+
+/** What is said of all registries. */
+export interface RegistriesOptions {
+  /** docker's config.json or podman's auth.json, in place of the usual ones; with none, none. */
+  credentialFiles?: readonly string[];
+  /** How long a registry may be silent; 60,000 by default. */
+  timeoutMs?: number;
+  /** How often a request is made if a registry is overloaded, fails or is lost; 5 by default. */
+  attempts?: number;
+  /** The pause after the first of them, which doubles; 250 by default. */
+  pauseMs?: number;
+}
+
+/** How one registry, or one mirror, is reached. */
+export interface Access {
+  /** By http, where anyone on the way may read and change what no digest names. */
+  plainHttp?: boolean;
+  /** `HOST[:PORT][/PREFIX]`, asked first, in this order, and by pulls only. */
+  mirrors?: readonly string[];
+  /** Shown when the registry asks for some. */
+  credentials?: Credentials;
+  /** The authorities that are trusted in place of the platform's, PEM. */
+  ca?: string | Uint8Array;
+  /** Shown when the registry asks for one, PEM. */
+  clientCertificate?: { readonly cert: string | Uint8Array; readonly key: string | Uint8Array };
+}
+
+/** A user's name and password (or access token), or docker's `identitytoken` or `registrytoken`. */
+export type Credentials =
+  | { readonly user: string; readonly password: string }
+  | { readonly identityToken: string }
+  | { readonly registryToken: string };
+
+/**
+ * Who must have signed what is pulled. Signatures are those that cosign makes with a key, and skopeo
+ * and podman with `--sign-by-sigstore-private-key`.
+ */
+export interface Policy {
+  /** For what has no prefix of its own. */
+  default: Requirement;
+  /**
+   * By the beginning of names, `registry.example/team` for instance: the longest counts, alone. A
+   * prefix ends where a part of a name does.
+   */
+  prefixes?: Readonly<Record<string, Requirement>>;
+}
+
+/** What an image must fulfil: nothing, what cannot be fulfilled, or signatures. */
+export type Requirement =
+  | 'accept'
+  | 'reject'
+  | {
+      /** Public keys, PEM. */
+      readonly keys: readonly (string | Uint8Array)[];
+      /** How many different ones of them must have signed it; 1 by default. */
+      readonly atLeast?: number;
+      /**
+       * The name that it must have been signed under: `'signedTag'`, the default, is the repository
+       * that is pulled from, and the tag if the signature names one; `'exact'` wants the tag;
+       * `'repository'` takes any tag; `named` is another repository, for copies.
+       */
+      readonly identity?: 'signedTag' | 'exact' | 'repository' | { readonly named: string };
+    };
+
+/** A manifest, an index or a blob, as registries and manifests tell of it. */
+export interface Descriptor {
+  mediaType: string;
+  digest: string;
+  /** Bytes. */
+  size: number;
+  platform: string | null;
+  /** What kind of artifact a referrer is. */
+  artifactType: string | null;
+  annotations: Record<string, string>;
+}
+
+/** What {@link Images.prune} has removed. */
+export interface Pruned {
+  /** Ids. */
+  images: string[];
+  /** How many blobs. */
+  blobs: number;
+  /** How many unpacked layers. */
+  layers: number;
+  /** Bytes of both on the disk. */
+  bytes: number;
+}
+
+/** What images take of the disk, in bytes. */
+export interface DiskUsage {
+  images: ImageUsage[];
+  /** Of all blobs. */
+  blobs: number;
+  /** Of all unpacked layers. */
+  layers: number;
+  /** Of blobs and layers that no image needs. */
+  unneeded: number;
+}
+
+/** What one image takes of the disk, in bytes. */
+export interface ImageUsage {
+  id: string;
+  references: string[];
+  blobs: number;
+  /** Of its unpacked layers. */
+  layers: number;
+  /** Of both, what other images have, too. */
+  shared: number;
+  /** Whether a container uses it. */
+  inUse: boolean;
+}
+
+/** What became of one path. */
+export interface Change {
+  kind: 'added' | 'changed' | 'deleted';
+  /** Absolute. What is no UTF-8 in it is U+FFFD. */
+  path: string;
+}
+
+/** One step of how an image came to be. */
+export interface HistoryStep {
+  /** In RFC 3339. */
+  created: string | null;
+  createdBy: string | null;
+  author: string | null;
+  comment: string | null;
+  /** The layer that it made, if it made one. */
+  layer: Descriptor | null;
+}
+
+/** How a new image differs from the one that it is made of, beside its files. */
+export interface CommitOptions extends Abortable {
+  /** Its name, which another image loses. None by default. */
+  reference?: string;
+  /** What its containers run, in place of all that the former image says of it (`config.config`). */
+  config?: Readonly<Record<string, unknown>>;
+  author?: string;
+  /** A line for its history. */
+  comment?: string;
+  /** The command that made it, for its history. */
+  createdBy?: string;
+  /**
+   * The time that the new layer's files, the image and its history bear: the same files are the
+   * same image then. Files keep theirs by default, and the image bears the present.
+   */
+  time?: Date | number;
+  /** The most bytes (or docker's notation) that the new layer's files may have in all. */
+  maxSize?: number | string;
 }
 
 /** An image of a store, as it was when it was found. */
@@ -326,6 +676,37 @@ export class Image {
     config: Record<string, any>;
     manifest: Record<string, any>;
   };
+
+  /**
+   * How it came to be, bottom first: each line of its history with the layer that it made. Layers
+   * that its history does not tell of come first.
+   */
+  history(): HistoryStep[];
+
+  /**
+   * The directories of its unpacked layers, bottom first; what is missing is unpacked. A start does
+   * it itself: to call it ahead keeps the first one short.
+   *
+   * @throws {@link InvalidDataError} or {@link DigestMismatchError} for a damaged image,
+   * {@link PermissionDeniedError}, {@link ResourceExhaustedError}, {@link NotFoundError} if it was
+   * removed; `AbortError`.
+   */
+  layers(options?: Abortable): Promise<string[]>;
+
+  /**
+   * Writes all files of the image as one tar archive, which replaces a file at `path` when it is
+   * complete: {@link Images.import} makes an image of it again, without the config.
+   *
+   * @throws As {@link Image.layers}; {@link InvalidInputError} if `path` is no file.
+   */
+  export(path: string, options?: Abortable): Promise<void>;
+
+  /** What is other in its files than in those of `base`, sorted by path. */
+  diff(base: Image, options?: Abortable): Promise<Change[]>;
+
+  /** Makes an image of one layer that has all of this one's files. */
+  squash(options?: CommitOptions): Promise<Image>;
+
   /** Its first name, or its id. */
   toString(): string;
 }
@@ -424,7 +805,7 @@ export class ResourceExhaustedError extends SkepError {}
 export class KeeperLostError extends SkepError {}
 /** Any other failure of a system call. */
 export class IoError extends SkepError {}
-/** The caller cancelled it. */
+/** It was cancelled by {@link Engine.close}. */
 export class CancelledError extends SkepError {}
 
 /** A run that did not end as it should: what it came to. */
@@ -436,7 +817,10 @@ interface RunError extends SkepError {
   readonly usage: Usage;
 }
 
-/** A run was killed after its timeout: `ERR_SKEP_TIMED_OUT`. */
+/**
+ * A run was killed after its timeout: `ERR_SKEP_TIMED_OUT`. Or a registry was silent for too long:
+ * then there is nothing but the message.
+ */
 export class TimeoutError extends SkepError {}
 export interface TimeoutError extends RunError {}
 /** A run was killed because of its memory limit: `ERR_SKEP_OUT_OF_MEMORY`. */

@@ -2,7 +2,7 @@
 import skep from './lib/index.js';
 
 export const {
-  Engine, Images, Image, Child, ExitStatus, Mount, Root,
+  Engine, Images, Image, Child, ExitStatus, Mount, Registries, Root,
   SkepError, NotFoundError, AlreadyExistsError, InvalidInputError, InvalidDataError,
   DigestMismatchError, PermissionDeniedError, UnsupportedError, NotExecutableError, InUseError,
   InvalidStateError, ResourceExhaustedError, KeeperLostError, IoError, CancelledError,

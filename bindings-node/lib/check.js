@@ -29,25 +29,45 @@ const SIZE = {
   convert: String,
 };
 
+/** Native code has 32 bits for it. */
+const COUNT = {
+  wanted: 'a whole number from 1 to 2^32 - 1',
+  is: (value) => isNumber(value) && value >= 1 && value >>> 0 === value,
+};
+/** PEM, for instance. What JavaScript does to it later is not seen. */
+const BYTES = {
+  wanted: 'a string or a Uint8Array',
+  is: (value) => isString(value) || value instanceof Uint8Array,
+  convert: (value) => Buffer.from(value),
+};
+const FUNCTION = { wanted: 'a function', is: (value) => typeof value === 'function' };
+const SIGNAL = { wanted: 'an AbortSignal', is: (value) => value instanceof AbortSignal };
+
 /** `value` as native code takes it; an error that names `what` if it is not of `type`. */
 function check(what, value, type) {
   if (!type.is(value)) {
-    throw wrongInput('use', what, `it is ${describe(value)}`, `give ${type.wanted}`);
+    const is = type.secret ? 'it is something else' : `it is ${describe(value)}`;
+    throw wrongInput('use', what, is, `give ${type.wanted}`);
   }
-  return type.convert ? type.convert(value) : value;
+  return type.convert ? type.convert(value, what) : value;
 }
 
 /** The options of `given` as native code takes them; `types` are those that there are. */
 function checkOptions(given, types) {
-  check('argument "options"', given, { wanted: 'an object', is: isObject });
+  return checkFields('argument "options"', given, types);
+}
+
+/** Likewise for an object in an option: `whole` is what it is called, `field` what it is made of. */
+function checkFields(whole, given, types, field = 'option') {
+  check(whole, given, { wanted: 'an object', is: isObject });
   // What somebody has put into Object.prototype is not given.
   const options = { __proto__: null };
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(types, name)) {
       const names = Object.keys(types).join(', ');
-      throw wrongInput('use', `option "${name}"`, 'there is none of that name', `give ${names}`);
+      throw wrongInput('use', `${field} "${name}"`, 'there is none of that name', `give ${names}`);
     }
-    if (value !== undefined) options[name] = check(`option "${name}"`, value, types[name]);
+    if (value !== undefined) options[name] = check(`${field} "${name}"`, value, types[name]);
   }
   return options;
 }
@@ -63,6 +83,6 @@ function describe(value) {
 }
 
 module.exports = {
-  STRING, STRINGS, BOOLEAN, NUMBER, MILLISECONDS, SIZE,
-  isString, isObject, isNumber, isArrayOf, isInt32, check, checkOptions,
+  STRING, STRINGS, BOOLEAN, NUMBER, MILLISECONDS, SIZE, COUNT, BYTES, FUNCTION, SIGNAL,
+  isString, isObject, isNumber, isArrayOf, isInt32, check, checkFields, checkOptions,
 };

@@ -3,9 +3,11 @@
 const { Socket } = require('node:net');
 const { signals } = require('node:os').constants;
 
-const { MILLISECONDS, check, checkOptions, isInt32 } = require('./check');
+const { MILLISECONDS, SIGNAL: ABORT, STRING, check, checkOptions, isInt32 } = require('./check');
+const { commitOptions } = require('./commit');
 const { explain, settled } = require('./error');
 const { ExitStatus } = require('./exit');
+const { Image } = require('./image');
 
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose');
 
@@ -18,11 +20,15 @@ const SIGNAL = {
 /** A running container. */
 class Child {
   #native;
+  #store;
+  #keeps;
   #status = null;
 
   /** `native` has just been started; `leash` holds it to its end. */
-  constructor(native, leash) {
+  constructor(native, leash, store, keeps = false) {
     this.#native = native;
+    this.#store = store;
+    this.#keeps = keeps;
     this.id = native.id;
     this.stdin = openPipe(native, 0, { readable: false, writable: true });
     this.stdout = openPipe(native, 1, { readable: true, writable: false });
@@ -65,10 +71,37 @@ class Child {
     return settled(() => this.#native.usage());
   }
 
+  async commit(options = {}) {
+    const { signal, commit } = commitOptions(options);
+    const made = await this.#store.operate('commit', { signal }, (_, cancel) =>
+      this.#native.commit(cancel, commit),
+    );
+    return new Image(made, this.#store);
+  }
+
+  async diff(options = {}) {
+    const { signal } = checkOptions(options, { signal: ABORT });
+    return this.#store.operate('compare', { signal }, (_, cancel) => this.#native.diff(cancel));
+  }
+
+  async export(path, options = {}) {
+    check('argument "path"', path, STRING);
+    const { signal } = checkOptions(options, { signal: ABORT });
+    await this.#store.operate('export', { signal }, (_, cancel) =>
+      this.#native.export(cancel, path),
+    );
+  }
+
   async [asyncDispose]() {
     this.kill();
     await this.exit.catch(() => {});
+    await Child.removeFiles(this);
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
+  }
+
+  /** Removes what is kept of `child`, which has ended. */
+  static async removeFiles(child) {
+    if (child?.#keeps) await settled(() => child.#native.removeFiles());
   }
 
   /** The end; null after `ms`. */

@@ -5,7 +5,7 @@ const { STRING, STRINGS, check } = require('./check');
 const { Child, asyncDispose } = require('./child');
 const { runError, settled, wrongState } = require('./error');
 const { ExitStatus } = require('./exit');
-const { Images } = require('./image');
+const { Images, Store } = require('./image');
 const { Leash } = require('./leash');
 const { runOptions, spawnOptions } = require('./options');
 const { Root } = require('./root');
@@ -13,9 +13,12 @@ const { Root } = require('./root');
 /** A container engine inside this program. */
 class Engine {
   #native;
-  #images = new Images((operation) => this.#opened(operation, 'an image').images);
   /** The leashes of what has not ended. */
   #running = new Set();
+  #store = new Store((operation) => this.#opened(operation, 'an image').images, this.#running);
+  #images = new Images(this.#store);
+  /** Children whose files are kept, for as long as somebody holds them. */
+  #keeping = [];
   #closed;
 
   constructor(opened) {
@@ -57,7 +60,7 @@ class Engine {
     const leash = new Leash(signal, this.#running);
     let child;
     try {
-      child = new Child(await settled(() => start(leash)), leash);
+      child = new Child(await settled(() => start(leash)), leash, this.#store, spec.keepFiles);
     } catch (error) {
       leash.release();
       leash.throwIfAborted();
@@ -66,6 +69,10 @@ class Engine {
     // Aborted while it started: nobody gets to see it.
     if (signal?.aborted) await child[asyncDispose]();
     leash.throwIfAborted();
+    if (spec.keepFiles) {
+      this.#keeping = this.#keeping.filter((kept) => kept.deref());
+      this.#keeping.push(new WeakRef(child));
+    }
     return child;
   }
 
@@ -84,6 +91,7 @@ class Engine {
     const running = [...this.#running];
     for (const leash of running) leash.kill();
     await Promise.all(running.map((leash) => leash.released));
+    await Promise.all(this.#keeping.map((kept) => Child.removeFiles(kept.deref())));
     await settled(() => opened.close());
   }
 

@@ -3,7 +3,7 @@
 const { wrongInput } = require('./error');
 const { Mount } = require('./mount');
 const {
-  STRING, STRINGS, BOOLEAN, NUMBER, SIZE,
+  STRING, STRINGS, BOOLEAN, NUMBER, SIZE, SIGNAL,
   isString, isObject, isNumber, isArrayOf, isInt32, checkOptions,
 } = require('./check');
 
@@ -55,12 +55,7 @@ const ENCODING = {
   is: (value) => value === 'buffer' || Buffer.isEncoding(value),
 };
 
-const SIGNAL = {
-  wanted: 'an AbortSignal',
-  is: (value) => value instanceof AbortSignal,
-};
-
-const SPAWN = {
+const SHARED = {
   entrypoint: STRINGS,
   env: ENVIRONMENT,
   workingDir: STRING,
@@ -81,7 +76,8 @@ const SPAWN = {
   signal: SIGNAL,
 };
 
-const RUN = { ...SPAWN, input: INPUT, encoding: ENCODING, check: BOOLEAN };
+const SPAWN = { ...SHARED, keepFiles: BOOLEAN };
+const RUN = { ...SHARED, input: INPUT, encoding: ENCODING, check: BOOLEAN };
 
 /** What `run` is to do: `spec` is what native code takes. */
 function runOptions(given) {

@@ -3,13 +3,18 @@
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 
-use napi::bindgen_prelude::Object;
+use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, Result};
 use napi_derive::napi;
+use skep::container::CancellableChild;
 
+use crate::cancel::Cancel;
+use crate::commit::Commit;
 use crate::error::Failure;
 use crate::exit::{ExitStatus, Usage};
+use crate::image::{Image, changes};
 use crate::leash::Leash;
+use crate::pool;
 use crate::promise::{Promise, offload};
 use crate::reactor::{self, Task};
 
@@ -17,6 +22,8 @@ use crate::reactor::{self, Task};
 #[napi]
 pub struct Child {
     child: Arc<skep::Child>,
+    /// Whether files are kept for it.
+    keeps: bool,
     pipes: [Option<OwnedFd>; 3],
 }
 
@@ -57,18 +64,74 @@ impl Child {
     #[napi]
     pub fn usage<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
         let child = Arc::clone(&self.child);
-        offload(env, move || Ok(Usage::from(child.usage()?)))
+        offload(env, &pool::SHORT, move || Ok(Usage::from(child.usage()?)))
     }
-}
 
-impl From<skep::Child> for Child {
-    fn from(mut child: skep::Child) -> Child {
+    /// A promise of an image of its own and of what it has written.
+    #[napi]
+    pub fn commit<'env>(
+        &self,
+        env: &'env Env,
+        cancel: &Cancel,
+        commit: Commit,
+    ) -> Result<Object<'env>> {
+        self.long(env, cancel, move |child| child.commit(&commit.build()?).map(Image::from))
+    }
+
+    /// A promise of what it has changed of its root.
+    #[napi]
+    pub fn diff<'env>(&self, env: &'env Env, cancel: &Cancel) -> Result<Object<'env>> {
+        self.long(env, cancel, |child| child.diff().map(changes))
+    }
+
+    /// A promise that its files are an archive.
+    #[napi]
+    pub fn export<'env>(
+        &self,
+        env: &'env Env,
+        cancel: &Cancel,
+        path: String,
+    ) -> Result<Object<'env>> {
+        self.long(env, cancel, move |child| child.export(path))
+    }
+
+    fn long<'env, T: ToNapiValue + Send + 'static>(
+        &self,
+        env: &'env Env,
+        cancel: &Cancel,
+        work: impl FnOnce(&CancellableChild<'_>) -> skep::Result<T> + Send + 'static,
+    ) -> Result<Object<'env>> {
+        let (child, cancel) = (Arc::clone(&self.child), cancel.0.clone());
+        offload(env, &pool::LONG, move || work(&child.cancellable(&cancel)).map_err(Failure::from))
+    }
+
+    /// A promise that files kept for it are removed. It has ended.
+    #[napi]
+    pub fn remove_files<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        let child = Arc::clone(&self.child);
+        offload(env, &pool::SHORT, move || {
+            child.remove_files();
+            Ok(())
+        })
+    }
+
+    pub(crate) fn new(mut child: skep::Child, keeps: bool) -> Child {
         let pipes = [
             child.stdin.take().map(OwnedFd::from),
             child.stdout.take().map(OwnedFd::from),
             child.stderr.take().map(OwnedFd::from),
         ];
-        Child { child: Arc::new(child), pipes }
+        Child { child: Arc::new(child), keeps, pipes }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.keeps {
+            let child = Arc::clone(&self.child);
+            // The garbage collector is not to wait for it.
+            let _ = pool::SHORT.submit(move || child.remove_files());
+        }
     }
 }
 

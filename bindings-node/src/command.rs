@@ -31,6 +31,7 @@ pub struct Spec {
     pub stdin: Option<Either<String, i32>>,
     pub stdout: Option<Either<String, i32>>,
     pub stderr: Option<Either<String, i32>>,
+    pub keep_files: Option<bool>,
 }
 
 /// A bind if it has a source, a tmpfs otherwise.
@@ -69,6 +70,7 @@ impl Spec {
         self.hostname.map(|name| command.hostname(name));
         self.read_only.map(|read_only| command.read_only(read_only));
         self.allow_new_privileges.map(|allow| command.allow_new_privileges(allow));
+        self.keep_files.map(|keep| command.keep_files(keep));
         self.cpus.map(|cpus| command.cpus(cpus));
         for mount in self.mounts.into_iter().flatten() {
             command.mount(mount.parse()?);
@@ -127,7 +129,7 @@ fn processes(number: f64) -> Result<u32> {
     })
 }
 
-fn milliseconds(number: f64) -> Result<Duration> {
+pub(crate) fn milliseconds(number: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(number / 1e3).map_err(|_| {
         Error::invalid_input("limit the time to", format!("{number} ms"))
             .cause("it must be a number of milliseconds from 0")

@@ -12,6 +12,7 @@ use crate::command::Spec;
 use crate::error::Failure;
 use crate::image::Images;
 use crate::leash::{Leash, Link};
+use crate::pool;
 use crate::promise::{Promise, offload, submit};
 use crate::reactor;
 use crate::root::Root;
@@ -30,7 +31,7 @@ impl Engine {
     /// A promise of an engine; of the default store without a path.
     #[napi]
     pub fn open(env: &Env, store: Option<String>) -> Result<Object<'_>> {
-        offload(env, move || {
+        offload(env, &pool::SHORT, move || {
             let engine = match store {
                 Some(path) => skep::Engine::open(path)?,
                 None => skep::Engine::open_default()?,
@@ -48,7 +49,7 @@ impl Engine {
     #[napi]
     pub fn close<'env>(&mut self, env: &'env Env) -> Result<Object<'env>> {
         let engine = self.0.take();
-        offload(env, move || {
+        offload(env, &pool::SHORT, move || {
             drop(engine);
             Ok(())
         })
@@ -65,9 +66,9 @@ impl Engine {
         text: bool,
     ) -> Result<Object<'env>> {
         let link = leash.link();
-        let command = self.prepare(env, target, spec)?;
+        let prepared = self.prepare(env, target, spec)?;
         let (promise, object) = Promise::new(env)?;
-        submit(env, move || match start(&link, command, Command::collect) {
+        prepared.start(env, Arc::clone(&link), Command::collect, move |started| match started {
             Err(failure) => promise.settle(Err(failure)),
             Ok(collector) => {
                 let run = Run { collector, promise, text, result: None };
@@ -86,18 +87,17 @@ impl Engine {
         spec: Spec,
         leash: &Leash,
     ) -> Result<Object<'env>> {
-        let link = leash.link();
-        let command = self.prepare(env, target, spec)?;
-        offload(env, move || start(&link, command, Command::spawn).map(Child::from))
+        let keeps = spec.keep_files == Some(true);
+        let prepared = self.prepare(env, target, spec)?;
+        let (promise, object) = Promise::new(env)?;
+        prepared.start(env, leash.link(), Command::spawn, move |started| {
+            promise.settle(started.map(|child| Child::new(child, keeps)));
+        })?;
+        Ok(object)
     }
 
-    /// What can be done on JavaScript's thread; the rest is left to the function returned.
-    fn prepare(
-        &self,
-        env: &Env,
-        target: Target<'_>,
-        mut spec: Spec,
-    ) -> Result<impl FnOnce() -> skep::Result<Command> + Send + 'static> {
+    /// What can be done on JavaScript's thread.
+    fn prepare(&self, env: &Env, target: Target<'_>, mut spec: Spec) -> Result<Prepared> {
         let engine = self.0.clone().ok_or_else(|| napi::Error::from_reason("it is closed"))?;
         let streams = Streams::open(spec.take_streams());
         let streams = streams.map_err(|error| Failure::from(error).throw(env))?;
@@ -106,31 +106,81 @@ impl Engine {
             Either::A(name) => Either::A(name),
             Either::B(root) => Either::B(root.0.clone()),
         };
-        Ok(move || {
-            let root = match root {
-                Either::A(name) => engine.images().find(&name)?.into(),
-                Either::B(root) => root,
-            };
-            let mut command = engine.command(root);
-            spec.configure(&mut command)?;
-            streams.connect(&mut command);
-            if let Some(input) = input {
-                command.input(input);
-            }
-            Ok(command)
-        })
+        Ok(Prepared { engine, root, spec, streams, input })
     }
 }
 
-/// Starts a container, unless it was killed before there was one.
-fn start<T>(
-    link: &Arc<Link>,
-    command: impl FnOnce() -> skep::Result<Command>,
-    start: impl FnOnce(&mut Command) -> skep::Result<T>,
-) -> std::result::Result<T, Failure> {
-    reactor::ready()?;
-    if link.killed() {
-        return Err(Failure::killed());
+/// A container to be started.
+struct Prepared {
+    engine: skep::Engine,
+    root: Either<String, skep::Root>,
+    spec: Spec,
+    streams: Streams,
+    input: Option<Vec<u8>>,
+}
+
+impl Prepared {
+    /// Has it started by the [pool], and `then` called.
+    fn start<T: 'static>(
+        self,
+        env: &Env,
+        link: Arc<Link>,
+        start: fn(&mut Command) -> skep::Result<T>,
+        then: impl FnOnce(Started<T>) + Send + 'static,
+    ) -> Result<()> {
+        submit(env, &pool::SHORT, move || {
+            let root = match self.root() {
+                Ok(root) => root,
+                Err(error) => return then(Err(error.into())),
+            };
+            let Some(image) = packed(&root) else { return then(self.started(&link, root, start)) };
+            let job = pool::UNPACK.submit(move || {
+                let unpacked = image.cancellable(&link.cancel).layers();
+                then(match unpacked {
+                    Err(error) if !link.killed() => Err(error.into()),
+                    _ => self.started(&link, root, start),
+                });
+            });
+            if let Err((_, job)) = job {
+                job();
+            }
+        })
     }
-    Ok(start(&mut command()?)?)
+
+    fn root(&self) -> skep::Result<skep::Root> {
+        Ok(match &self.root {
+            Either::A(name) => self.engine.images().find(name)?.into(),
+            Either::B(root) => root.clone(),
+        })
+    }
+
+    /// Starts it, unless it was killed before there was one.
+    fn started<T>(
+        self,
+        link: &Link,
+        root: skep::Root,
+        start: fn(&mut Command) -> skep::Result<T>,
+    ) -> Started<T> {
+        reactor::ready()?;
+        if link.killed() {
+            return Err(Failure::killed());
+        }
+        let mut command = self.engine.command(root);
+        self.spec.configure(&mut command)?;
+        self.streams.connect(&mut command);
+        if let Some(input) = self.input {
+            command.input(input);
+        }
+        Ok(start(&mut command)?)
+    }
+}
+
+type Started<T> = std::result::Result<T, Failure>;
+
+/// The image, if there is one, that would take a start a long time: its layers are not unpacked.
+fn packed(root: &skep::Root) -> Option<skep::Image> {
+    match root {
+        skep::Root::Image(image) if !image.is_unpacked() => Some(image.clone()),
+        _ => None,
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Link {
     /// The container's name in the reactor.
     pub(crate) token: u64,
     killed: AtomicBool,
+    /// Ends what comes before the start.
+    pub(crate) cancel: skep::Cancel,
 }
 
 #[napi]
@@ -26,7 +28,7 @@ impl Leash {
     pub fn new() -> Leash {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let token = NEXT.fetch_add(1, Ordering::Relaxed);
-        Leash(Arc::new(Link { token, killed: AtomicBool::new(false) }))
+        Leash(Arc::new(Link { token, killed: AtomicBool::new(false), cancel: skep::Cancel::new() }))
     }
 
     /// Kills the container, now or as soon as there is one. One that has ended is left alone.
@@ -34,6 +36,7 @@ impl Leash {
     pub fn kill(&self) {
         // In this order: the reactor looks at the flag when it puts a container into its map.
         self.0.killed.store(true, Ordering::SeqCst);
+        self.0.cancel.cancel();
         reactor::kill(self.0.token);
     }
 

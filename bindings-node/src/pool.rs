@@ -1,25 +1,35 @@
-//! The threads on which starts, image loads and removals wait.
+//! The threads on which is waited: for starts and removals of containers, and for images.
 //!
-//! A few for the whole process, all its engines and workers, made when they are first wanted and
-//! then kept. libuv's are left to those that they are for: files, DNS, compression.
+//! They are for the whole process, all its engines and workers, and made when they are first wanted.
+//! libuv's are left to those that they are for: files, DNS, compression.
 
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-/// Starts spend their time in the kernel, much of it behind locks: more at once gain nothing.
-const MOST: usize = 4;
+/// For what takes milliseconds: starts, removals, looks into the store. Starts spend their time in
+/// the kernel, much of it behind locks: more at once gain nothing.
+pub(crate) static SHORT: Pool = Pool::new("skep-pool", 4, Duration::MAX);
 
-type Job = Box<dyn FnOnce() + Send>;
+/// For what may take minutes: pulls, loads, commits. They wait for networks, pipes and disks, and
+/// must hold up neither a start nor, as long as they are not that many, one another.
+pub(crate) static LONG: Pool = Pool::new("skep-images", 64, Duration::from_secs(5));
 
-static POOL: Pool = Pool {
-    state: Mutex::new(State { jobs: VecDeque::new(), threads: 0, idle: 0 }),
-    changed: Condvar::new(),
-};
+/// For images that are unpacked in their first start, which must not wait for a pull either.
+pub(crate) static UNPACK: Pool = Pool::new("skep-unpack", 4, Duration::from_secs(5));
 
-struct Pool {
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads that do jobs in the order of their submission.
+pub(crate) struct Pool {
+    name: &'static str,
+    /// Threads at one time.
+    most: usize,
+    /// How long a thread stays that has nothing to do.
+    patience: Duration,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -30,48 +40,59 @@ struct State {
     idle: usize,
 }
 
-/// Has `job` done, in the order of submission.
-///
-/// # Errors
-/// If there is no thread, and none can be made.
-pub(crate) fn submit(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let mut state = POOL.lock();
-    if state.jobs.len() >= state.idle && state.threads < MOST {
-        match thread::Builder::new().name("skep-pool".into()).spawn(|| POOL.work()) {
-            Ok(_) => state.threads += 1,
-            Err(error) if state.threads == 0 => return Err(error),
-            // The others will come to it.
-            Err(_) => {}
-        }
-    }
-    state.jobs.push_back(Box::new(job));
-    POOL.changed.notify_one();
-    Ok(())
-}
-
 impl Pool {
+    const fn new(name: &'static str, most: usize, patience: Duration) -> Pool {
+        let state = Mutex::new(State { jobs: VecDeque::new(), threads: 0, idle: 0 });
+        Pool { name, most, patience, state, changed: Condvar::new() }
+    }
+
+    /// Has `job` done.
+    ///
+    /// # Errors
+    /// If there is no thread, and none can be made; with the job.
+    pub(crate) fn submit(
+        &'static self,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), (io::Error, Job)> {
+        let job: Job = Box::new(job);
+        let mut state = self.lock();
+        if state.jobs.len() >= state.idle && state.threads < self.most {
+            match thread::Builder::new().name(self.name.into()).spawn(move || self.work()) {
+                Ok(_) => state.threads += 1,
+                Err(error) if state.threads == 0 => return Err((error, job)),
+                // The others will come to it.
+                Err(_) => {}
+            }
+        }
+        state.jobs.push_back(job);
+        self.changed.notify_one();
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No job is done under the lock, so that nothing can panic half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn work(&self) {
-        loop {
-            let job = self.next();
+        while let Some(job) = self.next() {
             // The promise that a panicking job drops is rejected by that.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
 
-    fn next(&self) -> Job {
+    /// The next job; `None` if the thread is to end, and is counted no more.
+    fn next(&self) -> Option<Job> {
         let mut state = self.lock();
-        loop {
-            if let Some(job) = state.jobs.pop_front() {
-                return job;
-            }
-            state.idle += 1;
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
+        state.idle += 1;
+        let waited =
+            self.changed.wait_timeout_while(state, self.patience, |state| state.jobs.is_empty());
+        (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.idle -= 1;
+        let job = state.jobs.pop_front();
+        if job.is_none() {
+            state.threads -= 1;
         }
+        job
     }
 }

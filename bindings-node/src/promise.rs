@@ -4,7 +4,7 @@ use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, Error, JsDeferred, Result};
 
 use crate::error::Failure;
-use crate::pool;
+use crate::pool::Pool;
 
 type Resolver<T> = Box<dyn FnOnce(Env) -> Result<T>>;
 
@@ -35,17 +35,22 @@ impl<T: ToNapiValue> Drop for Promise<T> {
     }
 }
 
-/// A promise of what `work` comes to, on a thread of the [pool].
-pub(crate) fn offload<T: ToNapiValue + Send + 'static>(
-    env: &Env,
+/// A promise of what `work` comes to, on a thread of `pool`.
+pub(crate) fn offload<'env, T: ToNapiValue + Send + 'static>(
+    env: &'env Env,
+    pool: &'static Pool,
     work: impl FnOnce() -> std::result::Result<T, Failure> + Send + 'static,
-) -> Result<Object<'_>> {
+) -> Result<Object<'env>> {
     let (promise, object) = Promise::new(env)?;
-    submit(env, move || promise.settle(work()))?;
+    submit(env, pool, move || promise.settle(work()))?;
     Ok(object)
 }
 
-/// Has `job` done by the [pool].
-pub(crate) fn submit(env: &Env, job: impl FnOnce() + Send + 'static) -> Result<()> {
-    pool::submit(job).map_err(|error| Failure::scarce("start", "a thread", error).throw(env))
+/// Has `job` done by `pool`.
+pub(crate) fn submit(
+    env: &Env,
+    pool: &'static Pool,
+    job: impl FnOnce() + Send + 'static,
+) -> Result<()> {
+    pool.submit(job).map_err(|(error, _)| Failure::scarce("start", "a thread", error).throw(env))
 }

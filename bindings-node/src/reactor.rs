@@ -176,7 +176,7 @@ impl Reactor {
             task.finish();
         } else {
             // There is a thread: that which started the container.
-            let _ = pool::submit(move || task.finish());
+            let _ = pool::SHORT.submit(move || task.finish());
         }
     }
 

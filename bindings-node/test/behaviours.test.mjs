@@ -1,15 +1,18 @@
 // Carries out the cases of tests/behaviours; its README.md says what they mean.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
-import { Engine, ExitError, Mount, OutOfMemoryError, SkepError, TimeoutError } from 'skep';
+import {
+  Engine, ExitError, Mount, OutOfMemoryError, Registries, SkepError, TimeoutError,
+} from 'skep';
 import { IMAGE, repository, temporary, testEngine } from '../testing/support.mjs';
 
-const { engine, tar } = await testEngine();
+const shared = await testEngine();
 
 /** `fields` of `given`, by `table`; what it does not know is a failure. */
 function translate(given, table) {
@@ -40,6 +43,7 @@ const OPTIONS = {
   cpus: (cpus) => ({ cpus }),
   pids: (pids) => ({ pids }),
   timeout_ms: (timeoutMs) => ({ timeoutMs }),
+  keep_files: (keepFiles) => ({ keepFiles }),
   input: (input) => ({ input }),
   input_pattern: (length) => ({ input: pattern(length) }),
 };
@@ -53,13 +57,64 @@ function mount(given) {
     : Mount.bind(bind, to, { readOnly });
 }
 
+const COMMIT = {
+  as: (reference) => ({ reference }),
+  author: (author) => ({ author }),
+  comment: (comment) => ({ comment }),
+  created_by: (createdBy) => ({ createdBy }),
+  time: (seconds) => ({ time: new Date(seconds * 1000) }),
+  max_size: (maxSize) => ({ maxSize }),
+};
+
+const ACCESS = {
+  plain_http: (plainHttp) => ({ plainHttp }),
+  mirrors: (mirrors) => ({ mirrors }),
+  user: () => ({}),
+  password: () => ({}),
+  ca: (path) => ({ ca: readFileSync(path) }),
+};
+
+function registries(given) {
+  return new Registries(Object.fromEntries(given.map(({ registry, ...fields }) => {
+    const { user, password } = fields;
+    const access = translate(fields, ACCESS);
+    return [registry, user === undefined ? access : { ...access, credentials: { user, password } }];
+  })));
+}
+
+const TRANSFER = {
+  registries: (given) => ({ registries: registries(given) }),
+  platform: (platform) => ({ platform }),
+  parallel: (parallel) => ({ parallel }),
+  unpack: (unpack) => ({ unpack }),
+  chunk: (chunk) => ({ chunk }),
+  mount_from: (mountFrom) => ({ mountFrom }),
+  max_size: (maxSize) => ({ maxSize }),
+  policy: ({ default: otherwise, prefixes, ...unknown }) => {
+    assert.deepEqual(unknown, {});
+    const each = prefixes.map(({ prefix, require, ...unknown }) => {
+      assert.deepEqual(unknown, {});
+      return [prefix, requirement(require)];
+    });
+    return { policy: { default: requirement(otherwise), prefixes: Object.fromEntries(each) } };
+  },
+};
+
+const SIGNED = {
+  keys: (keys) => ({ keys }),
+  at_least: (atLeast) => ({ atLeast }),
+  identity: (identity) => ({ identity: identity === 'signed_tag' ? 'signedTag' : identity }),
+};
+
+const requirement = (given) => (typeof given === 'string' ? given : translate(given, SIGNED));
+
 /** Bytes that repeat after no power of two: 0, 1, ... 250, 0, ... */
 function pattern(length) {
   return Buffer.alloc(length, Uint8Array.from({ length: 251 }, (_, index) => index));
 }
 
 /** Everything that a run came to, also where it is told of by an error. */
-async function output(image, args, options) {
+async function output(engine, image, args, options) {
   try {
     return await engine.run(image, args, { ...options, encoding: 'buffer' });
   } catch (error) {
@@ -89,6 +144,21 @@ const EXPECT = {
   os: ({ image }, expected) => assert.equal(image.inspect().config.os, expected),
   cmd: ({ image }, expected) => assert.deepEqual(image.inspect().config.config?.Cmd ?? null, expected),
   content: ({ content }, expected) => assert.equal(content, expected),
+  changes: ({ changes }, expected) => assert.deepEqual(changes, expected),
+  history: ({ history }, expected) => assert.deepEqual(history, expected),
+  pruned: ({ pruned }, { images, layers, ...unknown }) => {
+    assert.deepEqual(unknown, {});
+    assert.deepEqual([pruned.images.length, pruned.layers], [images, layers]);
+  },
+  disk: ({ disk }, { images, in_use: inUse, unneeded, ...unknown }) => {
+    assert.deepEqual(unknown, {});
+    const used = disk.images.filter((image) => image.inUse).length;
+    assert.deepEqual([disk.images.length, used, disk.unneeded], [images, inUse, unneeded]);
+  },
+  tags: ({ tags }, expected) => assert.deepEqual(tags.sort(), expected),
+  referrers: ({ referrers }, expected) => assert.equal(referrers.length, expected),
+  digest_of: async ({ digest, engine }, expected) =>
+    assert.equal(digest, (await engine.images.find(expected)).digest),
 };
 
 const signalNumber = ({ signal }) => constants.signals[signal] ?? signal;
@@ -120,12 +190,12 @@ function used(usage, expected) {
   }
 }
 
-function compare(came, expected) {
+async function compare(came, expected) {
   if (expected === null) return assert.equal(came.status, null, 'it is over');
   if ('status' in came) assert.notEqual(came.status, null, 'it still runs');
   for (const [key, value] of Object.entries(expected)) {
     assert.ok(Object.hasOwn(EXPECT, key), `unknown key ${key}`);
-    EXPECT[key](came, value, expected);
+    await EXPECT[key](came, value, expected);
   }
 }
 
@@ -173,7 +243,12 @@ class Passage {
   #stdout;
   #stderr;
 
-  constructor(number) {
+  #engine;
+  #tar;
+
+  constructor({ engine, tar }, number) {
+    this.#engine = engine;
+    this.#tar = tar;
     this.number = number;
   }
 
@@ -201,25 +276,28 @@ class Passage {
       throw error;
     }
     assert.equal(expected, undefined, 'it did not fail');
-    if (expect !== undefined) compare(came, expect);
+    if (expect !== undefined) await compare(came, expect);
   }
 
   #replaced(value) {
     const words = {
-      DIR: this.#directory, IMAGE, ROOTFS: tar, ID: this.#child?.id.slice(0, 12), N: this.number,
+      DIR: this.#directory, IMAGE, ROOTFS: this.#tar, ID: this.#child?.id.slice(0, 12), N: this.number,
+      REGISTRY: process.env.SKEP_TEST_REGISTRY,
+      CLOSED: process.env.SKEP_TEST_REGISTRY_CLOSED,
+      CA: process.env.SKEP_TEST_REGISTRY_CA,
     };
     return JSON.parse(JSON.stringify(value), (_, field) =>
       typeof field === 'string'
-        ? field.replace(/\$\{(DIR|IMAGE|ROOTFS|ID|N)\}/g, (_, word) => words[word])
+        ? field.replace(/\$\{([A-Z]+)\}/g, (all, word) => words[word] ?? all)
         : field,
     );
   }
 
   #verbs = {
-    run: (given) => output(given.image ?? IMAGE, given.args, translate(given, OPTIONS)),
+    run: (given) => output(this.#engine, given.image ?? IMAGE, given.args, translate(given, OPTIONS)),
     spawn: async (given) => {
       const options = translate(given, OPTIONS);
-      this.#child = await engine.spawn(given.image ?? IMAGE, given.args, options);
+      this.#child = await this.#engine.spawn(given.image ?? IMAGE, given.args, options);
       this.#stdout = new Reader(this.#child.stdout);
       this.#stderr = new Reader(this.#child.stderr);
     },
@@ -240,14 +318,67 @@ class Passage {
     usage: async () => ({ usage: await this.#child.usage() }),
     drop: () => this.#child[Symbol.asyncDispose](),
     open: async (path) => (await Engine.open(path)).close(),
-    image_import: async (given) => imageOf(await engine.images.import(given.tar, given.as)),
-    image_load: async (path) => imageOf(await engine.images.load(path)),
-    image_find: async (name) => imageOf(await engine.images.find(name)),
-    image_tag: ({ image, as }) => engine.images.tag(image, as),
-    image_remove: (name) => engine.images.remove(name),
+    image_import: async ({ tar, as, max_size: maxSize, ...unknown }) => {
+      assert.deepEqual(unknown, {});
+      return imageOf(await this.#engine.images.import(tar, as, { maxSize }));
+    },
+    image_load: async (path) => imageOf(await this.#engine.images.load(path)),
+    image_find: async (name) => imageOf(await this.#engine.images.find(name)),
+    image_tag: ({ image, as }) => this.#engine.images.tag(image, as),
+    image_remove: (name) => this.#engine.images.remove(name),
     image_list: async () => ({
-      references: (await engine.images.list()).flatMap(({ references }) => references),
+      references: (await this.#engine.images.list()).flatMap(({ references }) => references),
     }),
+    image_save: ({ images, to, format, ...unknown }) => {
+      assert.deepEqual(unknown, {});
+      return this.#engine.images.save(images, to, { format });
+    },
+    image_export: async ({ image, to }) => (await this.#engine.images.find(image)).export(to),
+    image_diff: async ({ image, base }) => {
+      const { images } = this.#engine;
+      return changesOf(await (await images.find(image)).diff(await images.find(base)));
+    },
+    image_history: async (name) => ({
+      history: (await this.#engine.images.find(name)).history()
+        .map(({ createdBy, comment }) => createdBy || comment || ''),
+    }),
+    image_squash: async ({ image, ...commit }) => {
+      const found = await this.#engine.images.find(image);
+      return imageOf(await found.squash(translate(commit, COMMIT)));
+    },
+    image_pull: async ({ reference, progress = false, ...given }) => {
+      const last = new Map();
+      const onProgress = progress ? (report) => void last.set(report.layer, report) : undefined;
+      const options = { ...translate(given, TRANSFER), onProgress };
+      const image = await this.#engine.images.pull(reference, options);
+      if (progress) {
+        const { layers } = image.inspect().manifest;
+        const ends = layers.map(({ digest: layer, size }) =>
+          ({ layer, total: size, fetched: size, unpacked: given.unpack !== false }));
+        assert.deepEqual(layers.map(({ digest }) => last.get(digest)), ends);
+        assert.equal(last.size, new Set(layers.map(({ digest }) => digest)).size);
+      }
+      return imageOf(image);
+    },
+    image_push: async ({ image, as, ...given }) => {
+      const pushed = await this.#engine.images.push(image, as, translate(given, TRANSFER));
+      assert.equal(pushed, (await this.#engine.images.find(image)).digest);
+    },
+    prune: async (what) => ({ pruned: await this.#engine.images.prune(what) }),
+    disk_usage: async () => ({ disk: await this.#engine.images.diskUsage() }),
+    registry_ping: ({ registry, registries: given }) => registries(given).ping(registry),
+    registry_resolve: async ({ reference, registries: given }) => ({
+      digest: (await registries(given).resolve(reference)).digest, engine: this.#engine,
+    }),
+    registry_tags: async ({ repository, registries: given }) => ({
+      tags: await registries(given).tags(repository),
+    }),
+    registry_referrers: async ({ reference, registries: given }) => ({
+      referrers: await registries(given).referrers(reference),
+    }),
+    commit: async (given) => imageOf(await this.#child.commit(translate(given, COMMIT))),
+    diff: async () => changesOf(await this.#child.diff()),
+    export: (path) => this.#child.export(path),
     host_write: ({ path, content }) => writeFile(path, content),
     host_read: async (path) => ({ content: await readFile(path, 'utf8') }),
   };
@@ -255,11 +386,16 @@ class Passage {
 
 const imageOf = (image) => ({ image, references: image.references });
 
+const LETTERS = { added: 'A', changed: 'C', deleted: 'D' };
+const changesOf = (changes) => ({
+  changes: changes.map(({ kind, path }) => `${LETTERS[kind]} ${path}`),
+});
+
 /** One event loop is all of Node's threads here: so many passages at once. */
-async function carryOutMany({ threads, containers }, steps) {
+async function carryOutMany(store, { threads, containers }, steps) {
   let next = 0;
   const work = async () => {
-    while (next < containers) await new Passage(String(next++)).carryOut(steps);
+    while (next < containers) await new Passage(store, String(next++)).carryOut(steps);
   };
   await Promise.all(Array.from({ length: threads }, work));
 }
@@ -268,12 +404,13 @@ const files = join(repository, 'tests/behaviours');
 for (const file of (await readdir(files)).filter((name) => name.endsWith('.json')).sort()) {
   const cases = JSON.parse(await readFile(join(files, file), 'utf8'));
   describe(file, () => {
-    for (const { name, why, concurrent, steps, ...unknown } of cases) {
-      test(name, () => {
+    for (const { name, why, concurrent, own_store: own = false, steps, ...unknown } of cases) {
+      test(name, async () => {
         assert.deepEqual(unknown, {});
-        return concurrent
-          ? carryOutMany(concurrent, steps)
-          : new Passage('0').carryOut(steps);
+        const store = own ? await testEngine() : shared;
+        await (concurrent
+          ? carryOutMany(store, concurrent, steps)
+          : new Passage(store, '0').carryOut(steps));
       });
     }
   });

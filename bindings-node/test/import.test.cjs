@@ -20,7 +20,7 @@ test('it works from CommonJS', async () => {
 
 test('every error is one of the base class, with a code and a name of its own', () => {
   const errors = Object.values(skep).filter((type) => type.prototype instanceof skep.SkepError);
-  assert.equal(errors.length, 16);
+  assert.equal(errors.length, 17);
   for (const type of errors) {
     assert.equal(type.prototype.name, type.name);
     const error = new type({ kind: 'NotFound', message: 'm', operation: 'o', subject: 's' });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { Engine, Mount, Root } from 'skep';
+import { Engine, Mount, Registries, Root } from 'skep';
 import { IMAGE, rejection, testEngine } from '../testing/support.mjs';
 
 const { engine, directory } = await testEngine();
@@ -98,7 +98,8 @@ test('an option that there is not is named, and so are those that there are', as
     'memorySwap, cpus, pids, timeoutMs, stdin, stdout, stderr, signal';
   const unknown = (name, names) => `cannot use option "${name}": there is none of that name; give ${names}`;
   await refuses(() => engine.run(IMAGE, [], { memroy: 1 }), unknown('memroy', `${names}, input, encoding, check`));
-  await refuses(() => engine.spawn(IMAGE, [], { input: '' }), unknown('input', names));
+  await refuses(() => engine.run(IMAGE, [], { keepFiles: true }), unknown('keepFiles', `${names}, input, encoding, check`));
+  await refuses(() => engine.spawn(IMAGE, [], { input: '' }), unknown('input', `${names}, keepFiles`));
   await refuses(() => engine.run(IMAGE, [], { constructor: 1 }), unknown('constructor', `${names}, input, encoding, check`));
   await refuses(() => Mount.bind('/a', '/b', { readonly: true }), unknown('readonly', 'readOnly'));
   await refuses(() => Mount.tmpfs('/a', { mode: 1 }), unknown('mode', 'readOnly, size'));
@@ -183,6 +184,123 @@ test('arguments of images', async () => {
   await refuses(() => images.tag(IMAGE), argument('reference', 'undefined', 'a string'));
   await refuses(() => images.remove(), argument('name', 'undefined', 'a string'));
 });
+
+const COUNT = 'a whole number from 1 to 2^32 - 1';
+const SIGNATURE = '"accept", "reject" or { keys, atLeast, identity }';
+const IDENTITY = '"signedTag", "exact", "repository" or { named: "registry.example/repository" }';
+const CREDENTIALS = '{ user, password }, { identityToken } or { registryToken }';
+
+/** Options of pulls with values of wrong types, and what is said of them. */
+const PULLS = [
+  [{ registries: [] }, option('registries', 'an array with something else in it', 'Registries, or an object by registry')],
+  [{ registries: { 'a.b': true } }, 'cannot use registry "a.b": it is a boolean; give an object'],
+  [{ registries: { 'a.b': { plainhttp: true } } }, 'cannot use option "plainhttp": there is none of that name; give plainHttp, mirrors, credentials, ca, clientCertificate'],
+  [{ registries: { 'a.b': { plainHttp: 'yes' } } }, option('plainHttp', '"yes"', 'true or false')],
+  [{ registries: { 'a.b': { mirrors: 'c.d' } } }, option('mirrors', '"c.d"', 'an array of strings')],
+  [{ registries: { 'a.b': { credentials: 'secret' } } }, option('credentials', 'something else', CREDENTIALS)],
+  [{ registries: { 'a.b': { credentials: { password: 'secret' } } } }, option('credentials', 'something else', CREDENTIALS)],
+  [{ registries: { 'a.b': { credentials: { user: 'a', password: 1 } } } }, option('credentials', 'something else', CREDENTIALS)],
+  [{ registries: { 'a.b': { ca: 1 } } }, option('ca', '1', 'a string or a Uint8Array')],
+  [{ registries: { 'a.b': { ca: 'x' } } }, 'cannot use certificate authority given in PEM: it holds none'],
+  [{ registries: { 'a.b': { clientCertificate: { cert: 'secret' } } } }, option('clientCertificate', 'something else', '{ cert, key }, both PEM')],
+  [{ registries: { 'a.b': { clientCertificate: { cert: 'x', key: Buffer.from('y') } } } }, 'cannot use client certificate given in PEM: it holds none'],
+  [{ registries: { 'http://a.b': {} } }, 'cannot pull localhost:1/a: "http://a.b" is no registry\'s name; write HOST or HOST:PORT, without http://'],
+  [{ platform: 1 }, option('platform', '1', 'a string')],
+  [{ platform: 'linux' }, 'cannot parse platform "linux": it has another form; write OS/ARCHITECTURE[/VARIANT], for instance linux/arm64'],
+  [{ parallel: 0 }, option('parallel', '0', COUNT)],
+  [{ parallel: 1.5 }, option('parallel', '1.5', COUNT)],
+  [{ parallel: -1 }, option('parallel', '-1', COUNT)],
+  [{ parallel: 2 ** 32 }, option('parallel', '4294967296', COUNT)],
+  [{ unpack: 0 }, option('unpack', '0', 'true or false')],
+  [{ onProgress: {} }, option('onProgress', 'an object (Object)', 'a function')],
+  [{ signal: {} }, option('signal', 'an object (Object)', 'an AbortSignal')],
+  [{ progress() {} }, 'cannot use option "progress": there is none of that name; give registries, platform, parallel, unpack, maxSize, policy, onProgress, signal'],
+  [{ policy: 'reject' }, option('policy', '"reject"', '{ default, prefixes }')],
+  [{ policy: { prefixes: {} } }, option('policy', 'an object (Object)', '{ default, prefixes }')],
+  [{ policy: { default: 'allow' } }, option('default', '"allow"', SIGNATURE)],
+  [{ policy: { default: { key: '' } } }, 'cannot use option "key": there is none of that name; give keys, atLeast, identity'],
+  [{ policy: { default: { keys: 'x' } } }, option('keys', '"x"', 'an array of public keys, each PEM')],
+  [{ policy: { default: { keys: [], identity: 'any' } } }, option('identity', '"any"', IDENTITY)],
+  [{ policy: { default: { keys: [], atLeast: 0 } } }, option('atLeast', '0', COUNT)],
+  [{ policy: { default: { keys: [] } } }, 'cannot require signatures by 1 of 0 keys: it must be at least 1, and not more than there are keys'],
+  [{ policy: { default: {} } }, 'cannot require signatures by 1 of 0 keys: it must be at least 1, and not more than there are keys'],
+  [{ policy: { default: 'accept', prefixes: [] } }, option('prefixes', 'an array with something else in it', 'an object by the beginning of names')],
+  [{ policy: { default: 'accept', prefixes: { 'a.b': 1 } } }, `cannot use prefix "a.b": it is 1; give ${SIGNATURE}`],
+  [{ policy: { default: 'accept', prefixes: { library: 'reject' } } }, 'cannot set the policy for "library": it is no part of a complete name; write HOST[:PORT][/PATH], for instance docker.io/library'],
+];
+
+for (const [options, message] of PULLS) {
+  test(`a pull's option that is wrong: ${message}`, () =>
+    refuses(() => images.pull('localhost:1/a', options), message));
+}
+
+test('arguments of what is done with images', async () => {
+  const image = await images.find(IMAGE);
+  const names = 'a name, an id, an Image, or an array of those';
+  await refuses(() => images.pull(), argument('reference', 'undefined', 'a string'));
+  await refuses(() => images.push(1, 'a'), argument('image', '1', 'a name, an id or an Image'));
+  await refuses(() => images.push(image), argument('reference', 'undefined', 'a string'));
+  await refuses(() => images.push(image, 'localhost:1/a', { platform: '' }), 'cannot use option "platform": there is none of that name; give registries, parallel, chunk, mountFrom, onProgress, signal');
+  await refuses(() => images.push(image, 'localhost:1/a', { chunk: 'big' }), 'cannot read the size "big": it is not a number of bytes below 2^63; write for example 512k, 256m or 1.5g');
+  await refuses(() => images.push(image, 'localhost:1/a', { mountFrom: ['a b'] }), 'cannot push localhost:1/a: "a b", to mount from, is no repository\'s name; write it without the registry');
+  await refuses(() => images.save(1, '/none'), argument('images', '1', names));
+  await refuses(() => images.save([image, 1], '/none'), argument('images', 'an array with something else in it', names));
+  await refuses(() => images.save([], '/none'), 'cannot save no images; name at least one');
+  await refuses(() => images.save(image), argument('path', 'undefined', 'a string'));
+  await refuses(() => images.save(image, '/none', { format: 'tar' }), option('format', '"tar"', '"docker" or "oci"'));
+  await refuses(() => images.prune('all'), argument('what', '"all"', '"files" or "nameless" or "unused"'));
+  await refuses(() => images.diskUsage({ signal: 1 }), option('signal', '1', 'an AbortSignal'));
+  await refuses(() => images.load('/none', { platform: 'a' }), 'cannot use option "platform": there is none of that name; give maxSize, signal');
+  for (const bounded of [() => images.load('/none', { maxSize: 'big' }), () => images.pull('a.b/c', { maxSize: 'big' })]) {
+    await refuses(bounded, 'cannot read the size "big": it is not a number of bytes below 2^63; write for example 512k, 256m or 1.5g');
+  }
+  await refuses(() => image.export(), argument('path', 'undefined', 'a string'));
+  await refuses(() => image.diff(IMAGE), argument('base', `"${IMAGE}"`, 'an Image'));
+  await refuses(() => image.layers({ signal: null }), option('signal', 'null', 'an AbortSignal'));
+});
+
+test('options of commits', async () => {
+  const image = await images.find(IMAGE);
+  await using(await engine.spawn(IMAGE, ['cat']), async (child) => {
+    for (const commit of [(options) => image.squash(options), (options) => child.commit(options)]) {
+      await refuses(() => commit({ as: 'a' }), 'cannot use option "as": there is none of that name; give reference, config, author, comment, createdBy, time, maxSize, signal');
+      await refuses(() => commit({ time: '2026' }), option('time', '"2026"', 'a Date, or a number of milliseconds since 1970'));
+      await refuses(() => commit({ time: new Date(NaN) }), option('time', 'an object (Date)', 'a Date, or a number of milliseconds since 1970'));
+      await refuses(() => commit({ time: 1e300 }), 'cannot use option "time": it is too far from the present');
+      await refuses(() => commit({ maxSize: -1 }), 'cannot read the size "-1": it is not a number of bytes below 2^63; write for example 512k, 256m or 1.5g');
+      await refuses(() => commit({ config: 'sh' }), option('config', '"sh"', 'an object such as inspect().config.config of an image'));
+      await refuses(() => commit({ config: { Cmd: 'sh' } }), 'cannot use option "config": invalid type: string "sh", expected a sequence at line 1 column 11; give an object such as that of an image, inspect().config.config');
+      await refuses(() => commit({ author: 1 }), option('author', '1', 'a string'));
+    }
+    await refuses(() => child.export(), argument('path', 'undefined', 'a string'));
+    await refuses(() => child.diff({ base: 1 }), 'cannot use option "base": there is none of that name; give signal');
+  });
+});
+
+test('options of registries', async () => {
+  const time = 'a number of milliseconds from 0 to 2^31 - 1';
+  await refuses(() => new Registries([]), argument('access', 'an array with something else in it', 'an object by registry'));
+  await refuses(() => new Registries({}, { timeout: 1 }), 'cannot use option "timeout": there is none of that name; give credentialFiles, timeoutMs, attempts, pauseMs');
+  await refuses(() => new Registries({}, { timeoutMs: -1 }), option('timeoutMs', '-1', time));
+  await refuses(() => new Registries({}, { pauseMs: Infinity }), option('pauseMs', 'Infinity', time));
+  await refuses(() => new Registries({}, { attempts: 0 }), option('attempts', '0', COUNT));
+  await refuses(() => new Registries({}, { credentialFiles: '/a' }), option('credentialFiles', '"/a"', 'an array of strings'));
+  const registries = new Registries();
+  await refuses(() => registries.ping(), argument('registry', 'undefined', 'a string'));
+  await refuses(() => registries.resolve(1), argument('reference', '1', 'a string'));
+  await refuses(() => registries.tags('localhost:1/a', { artifactType: 'a' }), 'cannot use option "artifactType": there is none of that name; give signal');
+  await refuses(() => registries.referrers('localhost:1/a', { artifactType: 1 }), option('artifactType', '1', 'a string'));
+  await refuses(() => registries.tags('UPPER/a'), 'cannot parse reference "UPPER/a": repository names are lower case; write [HOST[:PORT]/]NAME[:TAG][@DIGEST]');
+});
+
+/** `await using`, of which this Node.js may know nothing. */
+async function using(child, body) {
+  try {
+    await body(child);
+  } finally {
+    await child[Symbol.asyncDispose]();
+  }
+}
 
 test('waits and stops of no time', async () => {
   const child = await engine.spawn(IMAGE, ['cat']);

@@ -1,8 +1,9 @@
 //! Pulls an image: from a reference to an image in the store.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api::target;
 use super::client::Client;
@@ -123,6 +124,30 @@ struct Here {
     _partial: Option<Partial>,
 }
 
+/// Reports of layers that are fetched and unpacked at the same time.
+struct Reports<'a> {
+    options: &'a PullOptions,
+    /// Those of which it was said: what was there already is unpacked before it is found to be here.
+    unpacked: Mutex<HashSet<Digest>>,
+}
+
+impl Reports<'_> {
+    /// Nothing comes after this.
+    fn unpacked(&self, layer: &Descriptor) {
+        let mut unpacked = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        unpacked.insert(layer.digest);
+        self.options.report(layer, layer.size, true);
+    }
+
+    fn fetched(&self, layer: &Descriptor, bytes: u64) {
+        // Held meanwhile, for nobody to come in between.
+        let unpacked = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unpacked.contains(&layer.digest) {
+            self.options.report(layer, bytes, false);
+        }
+    }
+}
+
 impl<'a> Pull<'a> {
     fn run(&self) -> Result<Pulled<'a>> {
         let found = self.find()?;
@@ -235,7 +260,8 @@ impl<'a> Pull<'a> {
         let layers = &found.manifest.layers;
         let arrivals: Vec<_> = layers.iter().map(|l| Arc::new(Arrival::new(l.size))).collect();
         let source = |i: usize| Ok(Source::Arriving(Arriving::of(&arrivals[i])));
-        let unpacked = |i: usize| self.options.report(&layers[i], layers[i].size, true);
+        let reports = Reports { options: self.options, unpacked: Mutex::default() };
+        let unpacked = |i: usize| reports.unpacked(&layers[i]);
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("skep-unpack".into());
             let unpack = begun.and_then(|begun| {
@@ -243,7 +269,7 @@ impl<'a> Pull<'a> {
                 // Without a thread it is done afterwards.
                 without_signals(|| thread.spawn_scoped(scope, work)).ok()
             });
-            let here = self.fetch_all(layers, found, &arrivals);
+            let here = self.fetch_all(layers, found, &arrivals, &reports);
             arrivals.iter().for_each(|arrival| arrival.close());
             match unpack.map(|thread| thread.join()) {
                 // The caller's own: it came from its report of progress.
@@ -258,6 +284,7 @@ impl<'a> Pull<'a> {
         layers: &[Descriptor],
         found: &Found<'_>,
         arrivals: &[Arc<Arrival>],
+        reports: &Reports<'_>,
     ) -> Result<Vec<Here>> {
         let (bound, cancel) = (self.options.parallel, &self.images.layout.cancel);
         let each: Vec<_> = layers.iter().zip(arrivals).collect();
@@ -267,7 +294,7 @@ impl<'a> Pull<'a> {
                 let enough = |last| have >= last + STEP || have == layer.size && have != last;
                 if reported.get().is_none_or(enough) {
                     reported.set(Some(have));
-                    self.options.report(layer, have, false);
+                    reports.fetched(layer, have);
                 }
             })
         })
