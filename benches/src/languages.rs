@@ -80,9 +80,8 @@ pub(crate) fn contenders<'a>(scratch: &Path, tar: &Path, rounds: usize) -> Vec<C
         Ok((Remote::with_touched_memory(0)?, words.to_vec()))
     };
     let other = |name: &str, variable, word: &str| {
-        let line = std::env::var(variable).map_err(|_| {
-            io::Error::other(format!("{variable} does not say how to start it"))
-        })?;
+        let line = std::env::var(variable)
+            .map_err(|_| io::Error::other(format!("{variable} does not say how to start it")))?;
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{line} \"$@\""), "sh"]);
         command.args([&store(name), &tar, IMAGE]);

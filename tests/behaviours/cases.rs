@@ -199,6 +199,7 @@ pub struct Mount {
 #[serde(deny_unknown_fields)]
 pub struct Import {
     pub tar: String,
+    pub max_size: Option<u64>,
     #[serde(rename = "as")]
     pub name: String,
 }
@@ -288,6 +289,49 @@ pub struct Pull {
     pub parallel: Option<usize>,
     pub unpack: Option<bool>,
     pub progress: bool,
+    pub max_size: Option<u64>,
+    pub policy: Option<Policy>,
+}
+
+/// Which signatures a pull requires.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    pub default: Requirement,
+    pub prefixes: Vec<Prefix>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prefix {
+    pub prefix: String,
+    pub require: Requirement,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requirement {
+    Accept,
+    Reject,
+    #[serde(untagged)]
+    Signed(Signed),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    pub keys: Vec<String>,
+    pub at_least: Option<usize>,
+    pub identity: Option<Identity>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    SignedTag,
+    Exact,
+    Repository,
+    Named(String),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use skep::image::registry::{Access, Credentials, Progress, PullOptions, PushOptions, Registries};
-use skep::image::{Digest, Image, Images};
+use skep::image::signature::{Identity, Policy, PublicKey, Requirement, Signed};
+use skep::image::{Digest, Image, Images, Reference};
 
-use super::cases::{Pull, Push, Registry, Verb};
+use super::cases::{self, Pull, Push, Registry, Verb};
 use super::expect::{Outcome, ensure, same};
 use super::steps::Failed;
 
@@ -84,11 +85,42 @@ fn pull(images: &Images, given: Pull) -> Result<Outcome, Failed> {
             last.lock().unwrap().insert(progress.layer, *progress);
         });
     }
-    let image = images.pull(&given.reference, &options)?;
+    if let Some(given) = given.policy {
+        options = options.policy(&policy(given)?);
+    }
+    let bounded = given.max_size.map(|bytes| images.max_size(bytes));
+    let image = bounded.as_ref().unwrap_or(images).pull(&given.reference, &options)?;
     if given.progress {
         told_of_all(&image, &last.lock().unwrap(), given.unpack != Some(false))?;
     }
     Ok(Outcome::Image(image))
+}
+
+fn policy(given: cases::Policy) -> skep::Result<Policy> {
+    let default = Policy::new(requirement(given.default)?);
+    given
+        .prefixes
+        .into_iter()
+        .try_fold(default, |policy, one| policy.prefix(&one.prefix, requirement(one.require)?))
+}
+
+fn requirement(given: cases::Requirement) -> skep::Result<Requirement> {
+    let given = match given {
+        cases::Requirement::Accept => return Ok(Requirement::Accept),
+        cases::Requirement::Reject => return Ok(Requirement::Reject),
+        cases::Requirement::Signed(given) => given,
+    };
+    let keys = given.keys.iter().map(|pem| PublicKey::from_pem(pem.as_bytes()));
+    let keys = keys.collect::<skep::Result<Vec<PublicKey>>>()?;
+    let signed = Signed::by_at_least(given.at_least.unwrap_or(1), keys)?;
+    let Some(identity) = given.identity else { return Ok(signed.into()) };
+    let identity = match identity {
+        cases::Identity::SignedTag => Identity::SignedTag,
+        cases::Identity::Exact => Identity::Exact,
+        cases::Identity::Repository => Identity::Repository,
+        cases::Identity::Named(name) => Identity::Named(Reference::parse(&name)?),
+    };
+    Ok(signed.identity(identity).into())
 }
 
 /// Fails unless the `last` reports say that all layers are here.

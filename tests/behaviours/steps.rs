@@ -145,6 +145,8 @@ impl Run<'_> {
             }
             Verb::Open(path) => Ok(Engine::open(path).map(|_| Outcome::Nothing)?),
             Verb::ImageImport(import) => {
+                let bounded = import.max_size.map(|bytes| images.max_size(bytes));
+                let images = bounded.as_ref().unwrap_or(images);
                 Ok(Outcome::Image(images.import(import.tar, Some(&import.name))?))
             }
             Verb::ImageLoad(path) => Ok(Outcome::Image(images.load(path)?)),

@@ -42,8 +42,8 @@ impl Beside {
                 .fix("give the path of a file"))
         };
         let Some(name) = place.file_name() else { return refuse("it is no file's name") };
-        match std::fs::metadata(place) {
-            // A device or a pipe, which a file would take the place of.
+        match std::fs::symlink_metadata(place) {
+            // A device, a pipe or a link to another place, which a file would take the place of.
             Ok(metadata) if !metadata.is_file() => return refuse("it exists and is no file"),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
@@ -163,7 +163,11 @@ mod tests {
     #[test]
     fn what_is_no_file_is_not_replaced() {
         let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
-        for place in [dir.path(), Path::new("/dev/null"), Path::new("/"), Path::new("..")] {
+        std::fs::write(dir.path().join("f"), "former").unwrap();
+        // As /dev/stdout is, if a shell has that written to a file.
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("f", &link).unwrap();
+        for place in [dir.path(), &link, Path::new("/dev/null"), Path::new("/"), Path::new("..")] {
             let error = Beside::create(place, "save images to").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         }

@@ -58,7 +58,7 @@ impl Budget {
     fn exceeded(&self, subject: &str) -> Error {
         Error::new(ErrorKind::ResourceExhausted, "unpack", subject)
             .cause(format!("it becomes more than {} bytes", self.most))
-            .fix("if it is not a bomb, allow more with Images::max_size")
+            .fix("if it is not a bomb, allow a larger max_size")
     }
 }
 

@@ -67,8 +67,7 @@ enum Form<R: Read> {
 impl<R: Read> Decoder<R> {
     pub(crate) fn new(input: R) -> io::Result<Self> {
         let mut input = BufReader::with_capacity(BUFFER, input);
-        // A short first read is possible (a pipe) and would hide the magic number; files, which
-        // is all there is today, give it at once.
+        // A short first read would hide the magic number: who reads a pipe sees to that.
         let start = input.fill_buf()?;
         if start.starts_with(b"\xfd7zXZ\0") || start.starts_with(b"BZh") {
             let cause = "it is compressed by xz or bzip2, and only gzip and zstd are supported";

@@ -71,8 +71,10 @@ impl Images {
         retain(&mut index, keeps);
         let doomed = before.without(&self.reachable(&index)?);
         let gone = id.filter(|_| !(0..entries.len()).any(|i| keeps(i) && entries[i].id() == id));
-        // Held until the image is gone: who waits for a lease then finds that out.
-        let _unused = gone.map(|id| self.lock_unused(&id, name)).transpose()?;
+        // Held until the image is gone: who waits for a lease then finds that out. An image that
+        // stays may have been leased for the blobs of this manifest, which others lack.
+        let locked = id.filter(|_| !doomed.blobs.is_empty());
+        let _unused = locked.map(|id| self.lock_unused(&id, name)).transpose()?;
         self.layout.write_index(&index)?;
         self.remove_files(&staging, &doomed)?;
         gone.map_or(Ok(()), |id| self.layout.remove(&format!("locks/{}", id.hex())))

@@ -223,3 +223,28 @@ fn a_history_tells_of_layers() {
     let expected = [("", layer(0)), ("COPY", layer(1)), ("CMD", None), ("RUN", layer(2))];
     assert_eq!(told, expected.map(|(by, layer)| (by.to_owned(), layer)));
 }
+
+#[test]
+fn a_lease_keeps_the_blobs_of_each_of_an_image_s_manifests() {
+    use crate::image::fixture::gzip;
+    let store = Store::new();
+    let layers = layers("a");
+    let compressed: Vec<Vec<u8>> = layers.iter().map(|layer| gzip(layer)).collect();
+    let load = |layers: &[Vec<u8>], tag: &str| {
+        let bytes = docker_archive(&config(&self::layers("a")), layers, &[tag]);
+        store.images.load(store.file("a.tar", &bytes)).unwrap()
+    };
+    let (plain, other) = (load(&layers, "a:1"), load(&compressed, "a:2"));
+    assert_eq!(plain.id(), other.id());
+    assert_ne!(plain.digest(), other.digest());
+    let lease = plain.lease().unwrap();
+    store.refused("leased", ErrorKind::InUse, || store.images.remove("a:1"));
+    drop(lease);
+    store.images.remove("a:1").unwrap();
+    let blob =
+        |image: &crate::Image| store.images.layout.has_blob(&image.manifest().layers[0].digest);
+    assert_eq!((blob(&plain), blob(&other)), (false, true));
+    // Others may take a lease again.
+    drop(other.lease().unwrap());
+    store.images.remove("a:2").unwrap();
+}

@@ -39,8 +39,13 @@ impl Members {
         cancel: &Cancel,
     ) -> Result<Self> {
         let subject = path.display().to_string();
-        let file = cancel.open(path).map_err(|e| Error::os("load image from", &*subject, e))?;
-        let decoder = Decoder::new(file).map_err(|e| read_error(e, &subject))?;
+        let mut file = cancel.open(path).map_err(|e| Error::os("load image from", &*subject, e))?;
+        // A pipe gives what it has, which may be less than tells the compression.
+        let mut start = Vec::new();
+        let read = file.by_ref().take(8).read_to_end(&mut start);
+        read.map_err(|e| read_error(e, &subject))?;
+        let decoder = Decoder::new(io::Cursor::new(start).chain(file))
+            .map_err(|e| read_error(e, &subject))?;
         let mut archive = Archive::new(cancel.watch(decoder.within(budget)), &*subject);
         let mut members = HashMap::new();
         while let Some(entry) = archive.next()? {

@@ -61,7 +61,8 @@ impl Images {
     /// ```
     ///
     /// The image gets the names it has there; they are taken from other images. A mere tag, which
-    /// OCI layouts allow for a name, is none: see [`tag`](Self::tag). Of an image for several
+    /// OCI layouts allow for a name, is none: see [`tag`](Self::tag). Neither is a name with a digest
+    /// that is not its own. Of an image for several
     /// platforms, the one for this machine is loaded. Layers are unpacked when they are first
     /// used.
     ///

@@ -74,11 +74,15 @@ fn candidate(source: &mut impl Source, top: &Descriptor) -> Result<Candidate> {
     for layer in &manifest.layers {
         blobs.push(blob(source, layer)?);
     }
+    // A foreign archive must not say which image a digest means.
+    let name = reference_of(top).filter(|name| {
+        name.digest().is_none_or(|digest| [top.digest, descriptor.digest].contains(digest))
+    });
     Ok(Candidate {
         manifest: Descriptor { platform: None, annotations: BTreeMap::new(), ..descriptor },
         config: manifest.config,
         blobs,
-        references: reference_of(top).into_iter().collect(),
+        references: name.into_iter().collect(),
     })
 }
 

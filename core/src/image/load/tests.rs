@@ -284,3 +284,50 @@ fn one_damaged_image_leaves_the_others_usable() {
     assert_eq!(fresh.find("a:1").unwrap_err().kind(), ErrorKind::NotFound);
     fresh.remove("b:1").unwrap();
 }
+
+#[test]
+fn a_name_with_a_digest_is_for_what_has_it() {
+    let mut layout = Layout::default();
+    let manifest = layout.manifest("x");
+    let index = layout.json(OCI_INDEX, &json!({"schemaVersion": 2, "manifests": [manifest]}));
+    let digest = |descriptor: &Value| descriptor["digest"].as_str().unwrap().to_owned();
+    let foreign = Digest::of(b"another image").to_string();
+    for (descriptor, wanted, kept) in [
+        (&manifest, &digest(&manifest), true),
+        (&index, &digest(&index), true),
+        (&index, &digest(&manifest), true),
+        (&manifest, &digest(&index), false),
+        (&manifest, &foreign, false),
+    ] {
+        let store = Store::new();
+        let pinned = format!("localhost/app@{wanted}");
+        let archive = layout.archive(&[named(descriptor, &pinned)]);
+        let image = store.images.load(store.file("a", &archive)).unwrap();
+        assert_eq!(image.references().len(), usize::from(kept), "{pinned}");
+        assert_eq!(store.images.find(&pinned).is_ok(), kept, "{pinned}");
+    }
+}
+
+#[test]
+fn a_pipe_that_begins_slowly_is_recognised() {
+    use std::io::Write;
+    let store = Store::new();
+    let mut layout = Layout::default();
+    let manifest = layout.manifest("x");
+    let bytes = gzip(&layout.archive(&[manifest]));
+    let path = store.dir.path().join("fifo");
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut pipe = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            pipe.write_all(&bytes[..1]).unwrap();
+            while rustix::io::ioctl_fionread(&pipe).unwrap() > 0 {
+                std::thread::yield_now();
+            }
+            // Whoever has read the first byte and given up is no failure of this thread.
+            let _ = pipe.write_all(&bytes[1..]);
+        });
+        store.images.load(&path).unwrap();
+    });
+}

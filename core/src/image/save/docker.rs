@@ -20,10 +20,16 @@ pub(super) fn write(archive: &mut Archive<'_>, images: &[Chosen]) -> Result<()> 
     let mut written = HashSet::new();
     let mut items = Vec::new();
     for Chosen { image, references, .. } in images {
+        let budget = archive.images.budget(image.size());
         let config = &image.manifest().config;
         let mut item = Item {
             config: format!("{}.json", config.digest.hex()),
-            repo_tags: references.iter().map(ToString::to_string).collect(),
+            // Nobody takes a name with a digest: this form has no manifest for it to be of.
+            repo_tags: references
+                .iter()
+                .filter(|reference| reference.digest().is_none())
+                .map(ToString::to_string)
+                .collect(),
             layers: Vec::new(),
         };
         if written.insert(config.digest) {
@@ -33,7 +39,7 @@ pub(super) fn write(archive: &mut Archive<'_>, images: &[Chosen]) -> Result<()> 
         {
             let name = format!("{}.tar", diff_id.hex());
             if written.insert(*diff_id) {
-                archive.plain_layer(&name, layer, *diff_id)?;
+                archive.plain_layer(&name, layer, *diff_id, &budget)?;
             }
             item.layers.push(name);
         }

@@ -11,6 +11,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use super::beside::Beside;
+use super::budget::Budget;
 use super::compression::Decoder;
 use super::digest::{Digest, HashReader};
 use super::handle::{Image, Lease};
@@ -171,11 +172,17 @@ impl<'a> Archive<'a> {
     }
 
     /// Copies a layer without its compression, and checks both of its digests.
-    fn plain_layer(&mut self, name: &str, blob: &Descriptor, diff_id: Digest) -> Result<()> {
+    fn plain_layer(
+        &mut self,
+        name: &str,
+        blob: &Descriptor,
+        diff_id: Digest,
+        budget: &Budget,
+    ) -> Result<()> {
         let subject = subject(blob);
         let file = HashReader::new(self.open(blob)?);
         let decoder = Decoder::new(file).map_err(|error| read_error(error, &subject))?;
-        let decoder = decoder.within(&self.images.budget(blob.size));
+        let decoder = decoder.within(budget);
         let mut reader = HashReader::new(self.images.layout.cancel.watch(decoder));
         let failed = |error| self.beside.failed(error);
         let entry = member(name, 0);

@@ -185,3 +185,34 @@ fn podman_loads_what_is_saved() {
         }
     }
 }
+
+#[test]
+fn names_with_a_digest_are_left_out_of_docker_archives() {
+    use crate::image::{Reference, store::set_reference};
+    let store = store();
+    let image = store.images.find("other:1").unwrap();
+    // As a pull by the digest of an index leaves it.
+    let pinned = format!("localhost/other@{}", Digest::of(b"an index"));
+    let layout = &store.images.layout;
+    let mut index = layout.index().unwrap();
+    let top = index.manifests.iter().find(|top| top.digest == *image.digest()).unwrap().clone();
+    set_reference(&mut index, Some(&Reference::parse(&pinned).unwrap()), &top);
+    layout.write_index(&index).unwrap();
+    let path = store.dir.path().join("saved.tar");
+    for (name, expected) in [(&*pinned, vec![]), (&image.id().hex(), complete(&["other:1"]))] {
+        for format in [Docker, Oci] {
+            store.images.save(&[name], &path, format).unwrap();
+            assert_eq!(loaded(&path), [(*image.id(), expected.clone())], "{format:?} {name}");
+        }
+    }
+}
+
+#[test]
+fn what_an_image_may_become_bounds_all_of_its_layers_together() {
+    let store = store();
+    let path = store.dir.path().join("saved.tar");
+    let save = |bytes| store.images.max_size(bytes).save(&["app:1"], &path, Docker);
+    // 2,560 and 6,656 bytes.
+    save(9216).unwrap();
+    assert_eq!(save(9215).unwrap_err().kind(), ErrorKind::ResourceExhausted);
+}

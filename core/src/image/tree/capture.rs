@@ -20,6 +20,9 @@ use crate::{Error, ErrorKind, Result};
 /// Less than readers of PAX headers take.
 const MAX_XATTRS: usize = 900 << 10;
 
+/// What else a PAX record of an xattr has, at most: `65536 SCHILY.xattr.`, an equals sign, a newline.
+const RECORD: usize = 21;
+
 /// PATH_MAX, which readers of archives have, too.
 const MAX_NAME: usize = 4095;
 
@@ -166,16 +169,18 @@ impl<W: Write> Capture<'_, W> {
             FileType::BlockDevice => Kind::BlockDevice,
             _ => return Ok(()),
         };
+        // First, for nothing may link to one that vanished.
+        let mut target = Vec::new();
+        if kind == Kind::Symlink {
+            let Some(found) = dir.target(found).map_err(explained)? else { return Ok(()) };
+            target = found;
+        }
         if self.is_link(&found.stat, &name)? {
             return Ok(());
         }
         let xattrs = dir.xattrs_of(found).map_err(explained)?;
-        let mut entry = self.entry(kind, name.clone(), &found.stat, xattrs);
-        if kind == Kind::Symlink {
-            let Some(target) = dir.target(found).map_err(explained)? else { return Ok(()) };
-            entry.target = target;
-        }
-        self.begin(&entry)
+        let entry = self.entry(kind, name.clone(), &found.stat, xattrs);
+        self.begin(&Entry { target, ..entry })
     }
 
     fn regular(&mut self, file: &OwnedFd, stat: &Stat, name: Vec<u8>) -> Result<()> {
@@ -261,7 +266,8 @@ impl<W: Write> Capture<'_, W> {
     }
 
     fn begin(&mut self, entry: &Entry) -> Result<()> {
-        let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let size = |(name, value): &(Vec<u8>, Vec<u8>)| name.len() + value.len() + RECORD;
+        let xattrs: usize = entry.xattrs.iter().map(size).sum();
         if xattrs > MAX_XATTRS {
             return Err(unsupported(&entry.name, "its xattrs are larger than 900 KiB"));
         }
@@ -309,5 +315,63 @@ mod tests {
         copied.unwrap();
         assert!(content.starts_with(b"abc\0"));
         assert!(content[3..].iter().all(|byte| *byte == 0));
+    }
+
+    fn writer(failed: &dyn Fn(io::Error) -> Error) -> Capture<'_, Vec<u8>> {
+        Capture {
+            tar: Writer::new(Vec::new()),
+            marks: true,
+            time: None,
+            room: u64::MAX,
+            failed,
+            links: HashMap::new(),
+            buffer: vec![1; 64 << 10],
+            entries: 0,
+        }
+    }
+
+    #[test]
+    fn nothing_links_to_a_symlink_that_vanished() {
+        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        let at = |name| dir.path().join(name);
+        std::os::unix::fs::symlink("target", at("a")).unwrap();
+        std::fs::hard_link(at("a"), at("b")).unwrap();
+        let root = Directory::open(&[dir.path()]).unwrap();
+        let found = root.entries(true).unwrap();
+        std::fs::remove_file(at("a")).unwrap();
+        let failed = |error| Error::os("write", "memory", error);
+        let mut capture = writer(&failed);
+        for found in &found {
+            capture.file(&root, found, found.name.clone(), b"").unwrap();
+        }
+        let bytes = capture.tar.finish().unwrap();
+        let mut archive = Archive::new(&*bytes, "a layer");
+        let entry = archive.next().unwrap().unwrap();
+        assert_eq!((&*entry.name, &*entry.target), (&b"b"[..], &b"target"[..]));
+        assert_eq!((entry.kind, archive.next().unwrap()), (Kind::Symlink, None));
+    }
+
+    #[test]
+    fn xattrs_that_are_written_can_be_read() {
+        let dir = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        let stat = rustix::fs::stat(dir.path()).unwrap();
+        let failed = |error| Error::os("write", "memory", error);
+        // As many names as listxattr(2) gives, with values up to the limit.
+        let name = |n: u32| format!("user.{n:04x}").into_bytes();
+        for length in [100, 128, 131] {
+            let xattrs: Xattrs = (0..6553).map(|n| (name(n), vec![b'v'; length])).collect();
+            let mut capture = writer(&failed);
+            let long = vec![b'n'; MAX_NAME];
+            let mut entry = capture.entry(Kind::Symlink, long, &stat, xattrs);
+            entry.target = vec![b't'; MAX_NAME];
+            match capture.begin(&entry) {
+                Ok(()) => {
+                    let bytes = capture.tar.finish().unwrap();
+                    let read = Archive::new(&*bytes, "a layer").next().unwrap().unwrap();
+                    assert_eq!(read.xattrs.len(), 6553, "{length}");
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+            }
+        }
     }
 }
