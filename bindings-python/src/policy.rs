@@ -12,10 +12,11 @@ use crate::registries::Pem;
 /// A requirement of a `Policy`: signatures by given keys, as cosign, skopeo and podman make them.
 ///
 /// keys: public keys in PEM, each bytes or a file's path: ECDSA of P-256 or P-384, RSA, Ed25519.
-/// at_least: by so many different ones of them.
-/// identity: the name that must have been signed. "signed_tag": the repository that is pulled from,
-///     with the tag, if the signature names one. "exact": with the tag in any case. "repository":
-///     with any tag. {"named": "registry.example/app"}: that repository, whatever is pulled from.
+/// at_least: by so many different ones of them; 1 without.
+/// identity: the name that must have been signed. "signed_tag", without: the repository that is
+///     pulled from, with the tag, if the signature names one. "exact": with the tag in any case.
+///     "repository": with any tag. {"named": "registry.example/app"}: that repository, whatever is
+///     pulled from.
 ///
 /// Raises InvalidInputError for what is no such key, and for more signatures than there are keys.
 #[pyclass(frozen, module = "skep")]
@@ -24,11 +25,12 @@ pub(crate) struct Signed(signature::Signed);
 #[pymethods]
 impl Signed {
     #[new]
-    #[pyo3(signature = (keys, *, at_least=AtLeast(1), identity=By(Identity::SignedTag)))]
-    fn new(keys: Vec<Pem>, at_least: AtLeast, identity: By) -> PyResult<Signed> {
+    #[pyo3(signature = (keys, *, at_least=None, identity=None))]
+    fn new(keys: Vec<Pem>, at_least: Option<AtLeast>, identity: Option<By>) -> PyResult<Signed> {
         let keys: Result<Vec<_>, _> =
             keys.iter().map(|Pem(pem)| PublicKey::from_pem(pem)).collect();
-        let (AtLeast(least), By(identity)) = (at_least, identity);
+        let least = at_least.map_or(1, |AtLeast(least)| least);
+        let identity = identity.map_or(Identity::SignedTag, |By(identity)| identity);
         let signed = keys.and_then(|keys| signature::Signed::by_at_least(least, keys));
         Ok(Signed(signed.map_err(raise)?.identity(identity)))
     }

@@ -275,7 +275,11 @@ class Signed:
     """A requirement of a `Policy`: signatures by given keys."""
 
     def __new__(
-        cls, keys: Sequence[Pem], *, at_least: int = 1, identity: Identity = "signed_tag"
+        cls,
+        keys: Sequence[Pem],
+        *,
+        at_least: int | None = None,
+        identity: Identity | None = None,
     ) -> Signed: ...
 
 @final

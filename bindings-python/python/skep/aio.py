@@ -327,9 +327,7 @@ class Images:
     async def load_all(self, path: StrPath, *, max_size: int | str | None = None) -> list[Image]:
         """Loads all images of an archive or directory."""
         load_all = self._native.load_all
-        images = await _cancellable(
-            lambda cancel: load_all(path, max_size=max_size, cancel=cancel)
-        )
+        images = await _cancellable(lambda cancel: load_all(path, max_size=max_size, cancel=cancel))
         return [Image(image) for image in images]
 
     async def import_(
