@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import fcntl
+import hashlib
+import json
 import os
 import pickle
 import re
 import socket
+import subprocess
 import textwrap
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -225,6 +230,77 @@ def test_a_policy_wants_all_of_its_keys(own_engine: skep.Engine, registry: str) 
     assert images.list() == []
     assert repr(pair) == "<skep.Signed>"
     assert repr(skep.Policy("reject", {registry: pair})) == "<skep.Policy>"
+
+
+def send(method: str, url: str, data: bytes, kind: str) -> str:
+    """A request to a registry; where it says to go on."""
+    request = urllib.request.Request(url, data, {"Content-Type": kind}, method=method)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        location: str = response.headers["Location"]
+    return location
+
+
+def sign(reference: str, name: str, digest: str, directory: Path) -> bytes:
+    """Signs an image of a registry as `name`, as cosign does, with a key that is returned."""
+    registry, _, path = reference.rpartition(":")[0].partition("/")
+    base = f"http://{registry}/v2/{path}"
+
+    def openssl(*arguments: str) -> bytes:
+        return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout
+
+    def blob(data: bytes, kind: str) -> dict[str, Any]:
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        location = send("POST", f"{base}/blobs/uploads/", b"", kind)
+        send("PUT", f"{location}&digest={digest}", data, "application/octet-stream")
+        return {"mediaType": kind, "digest": digest, "size": len(data)}
+
+    identity = {"docker-reference": name}
+    critical = {"type": "cosign container image signature", "identity": identity}
+    critical["image"] = {"docker-manifest-digest": digest}
+    payload, key = directory / "payload", str(directory / "key")
+    payload.write_text(json.dumps({"critical": critical, "optional": None}))
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    signature = base64.b64encode(openssl("dgst", "-sha256", "-sign", key, str(payload)))
+    layer = blob(payload.read_bytes(), "application/vnd.dev.cosign.simplesigning.v1+json")
+    layer["annotations"] = {"dev.cosignproject.cosign/signature": signature.decode()}
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": kind, "layers": [layer]}
+    manifest["config"] = blob(b"{}", "application/vnd.oci.image.config.v1+json")
+    tag = f"{digest.replace(':', '-')}.sig"
+    send("PUT", f"{base}/manifests/{tag}", json.dumps(manifest).encode(), kind)
+    return openssl("ec", "-in", key, "-pubout")
+
+
+@pytest.mark.parametrize(
+    ("signed_tag", "taken"),
+    [
+        ("", {"signed_tag", "repository", "named"}),
+        (":1", {"signed_tag", "exact", "repository", "named"}),
+        (":2", {"repository", "named"}),
+    ],
+)
+def test_a_policy_takes_what_is_signed(
+    own_engine: skep.Engine, directory: Path, registry: str, signed_tag: str, taken: set[str]
+) -> None:
+    images, repository = own_engine.images, f"{registry}/skep/python-signed{len(taken)}"
+    reference, reach = f"{repository}:1", {registry: HTTP}
+    digest = images.push(IMAGE, reference, registries=reach)
+    key = sign(reference, f"{repository}{signed_tag}", digest, directory)
+    wanted = {
+        "signed_tag": skep.Signed([PEM, key]),
+        "exact": skep.Signed([key], identity="exact"),
+        "repository": skep.Signed([key], identity="repository"),
+        "named": skep.Signed([key], identity={"named": repository}),
+        "other": skep.Signed([key], identity={"named": f"{repository}-other"}),
+        "two": skep.Signed([PEM, key], at_least=2, identity="repository"),
+    }
+    found: set[str] = set()
+    for word, signed in wanted.items():
+        policy = skep.Policy("reject", {registry: signed})
+        with contextlib.suppress(skep.PermissionDeniedError):
+            assert images.pull(reference, registries=reach, policy=policy).digest == digest
+            found.add(word)
+    assert found == taken
 
 
 def test_a_bound_holds_wherever_images_come_in(
