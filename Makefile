@@ -18,7 +18,7 @@ GUEST := x86_64-unknown-linux-gnu
 BUILD_PACKAGES := gcc libc6-dev make git ca-certificates
 IMAGE_PACKAGES := mmdebstrap umoci skopeo python3
 TEST_PACKAGES := busybox-static iproute2 strace podman conmon crun docker-registry openssl g++
-BENCH_PACKAGES := runc crun bubblewrap busybox-static
+BENCH_PACKAGES := runc crun bubblewrap busybox-static podman docker-registry
 VM_PACKAGES = $(shell tests/vm/run --packages)
 
 # What every language's tests get: the image app.tar, a small root file system, skips forbidden.
@@ -113,6 +113,7 @@ aarch64: deps-build
 	    -C "link-args=-z noseparate-code -z norelro --build-id=none --no-eh-frame-hdr"
 
 bench: deps-bench images
+	tests/images/big.sh $(SKEP_CACHE)/images
 	SKEP_TEST_IMAGES=$(SKEP_CACHE)/images $(CARGO) run --release -p skep-bench
 
 clean:

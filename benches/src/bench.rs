@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::contender::{self, Contender, Outcome};
 use crate::goals;
+use crate::images;
 use crate::languages;
 use crate::limit::Limit;
 use crate::memory;
@@ -23,6 +24,7 @@ use crate::trace;
 
 const PEER_ROUNDS: usize = 30;
 const OWN_ROUNDS: usize = 200;
+const IMAGE_ROUNDS: usize = 7;
 const LIVE: usize = 100;
 const MIB: usize = 1 << 20;
 /// Memory that hosts have touched, in MB.
@@ -31,7 +33,7 @@ const THREADS: [usize; 3] = [1, 2, 8];
 
 /// One table: its name on the command line and the function that prints it.
 type Table = (&'static str, fn(&mut Bench) -> io::Result<()>);
-pub(crate) const TABLES: [Table; 7] = [
+pub(crate) const TABLES: [Table; 8] = [
     ("starts", Bench::starts),
     ("hosts", Bench::hosts),
     ("threads", Bench::threads),
@@ -39,6 +41,7 @@ pub(crate) const TABLES: [Table; 7] = [
     ("languages", Bench::languages),
     ("store", Bench::store),
     ("steps", Bench::steps),
+    ("images", Bench::images),
 ];
 
 /// What all tables share.
@@ -235,6 +238,21 @@ impl Bench {
                 &rows
             )
         );
+        Ok(())
+    }
+
+    /// A large image pulled and unpacked, and what small things cost.
+    fn images(&mut self) -> io::Result<()> {
+        let field = images::Field::prepare(self.scratch.path())?;
+        let rounds = self.rounds(IMAGE_ROUNDS);
+        let pulls = contender::race(field.pulls(rounds), &mut None);
+        self.print("A large image, pulled and unpacked", pulls);
+        let unpacks = contender::race(field.unpacks(rounds)?, &mut None);
+        self.print("The same, unpacked from the disk", unpacks);
+        let head = ["at most".to_owned(), "is".to_owned()];
+        println!("{}", table::plain("Goals of images", &head, &images::goals(&self.outcomes)));
+        let rows = images::small(&field, self.rounds(PEER_ROUNDS))?;
+        println!("{}", table::plain("Images", &["".to_owned()], &rows));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! skep beside its peers and beside the kernel's own limit, in one run.
 //!
-//!     skep-bench [starts] [hosts] [threads] [memory] [languages] [store] [steps]
+//!     skep-bench [starts] [hosts] [threads] [memory] [languages] [store] [steps] [images]
 //!         [--rounds PERCENT | --quick]
 //!
 //! Prints Markdown tables; without a name all of them. `--rounds 10` runs a tenth of the rounds,
@@ -13,6 +13,7 @@ mod bench;
 mod contender;
 mod drain;
 mod goals;
+mod images;
 mod languages;
 mod limit;
 mod memory;
@@ -20,6 +21,7 @@ mod own;
 mod peers;
 mod remote;
 mod root;
+mod shelf;
 mod stats;
 mod store;
 mod table;

@@ -49,6 +49,13 @@ impl Budget {
         }
     }
 
+    /// Takes `bytes` no more: what came of them was thrown away.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        let less = |left: u64| Some(left.saturating_add(bytes).min(self.most));
+        // It cannot fail: there is always a number.
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// As [`take`](Self::take), within a reader.
     pub(crate) fn read(&self, bytes: usize) -> io::Result<usize> {
         self.take(bytes as u64, "image").map_err(io::Error::other)?;
@@ -81,8 +88,8 @@ mod tests {
             let error = clone.take(1, "it").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
             let expected = format!(
-                "cannot unpack it: it becomes more than {bound} bytes; if it is not a bomb, allow \
-                 more with Images::max_size"
+                "cannot unpack it: it becomes more than {bound} bytes; if it is not a bomb, allow a \
+                 larger max_size"
             );
             assert_eq!(error.to_string(), expected);
         }

@@ -10,6 +10,7 @@ use std::io;
 
 use super::config::ImageConfig;
 use super::digest::Digest;
+use super::layers::TURN;
 use super::layout::{Staging, blob_name};
 use super::lock::{Lock, holders};
 use super::manifest::{Descriptor, Index, resolve};
@@ -217,10 +218,17 @@ impl Images {
         })
     }
 
-    /// Removes the lease files of images that are gone.
+    /// Removes the lease files of images that are gone, and locks of unpacking that nobody holds.
     fn sweep_leases(&self, kept: &Reachable) -> Result<()> {
         for name in self.layout.names("locks")? {
             if Digest::from_hex(&name).is_some_and(|id| !kept.blobs.contains(&id)) {
+                self.layout.remove(&format!("locks/{name}"))?;
+            }
+            // Of who died while it unpacked.
+            let turn = self.layout.path("locks").join(&name);
+            if name.starts_with(TURN)
+                && let Some(_unused) = Lock::try_exclusive(&turn)?
+            {
                 self.layout.remove(&format!("locks/{name}"))?;
             }
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::config::{History, ImageConfig};
 use super::digest::Digest;
+use super::layers::Unpacking;
 use super::lock::Lock;
 use super::manifest::{Descriptor, Manifest};
 use super::reference::Reference;
@@ -138,7 +139,7 @@ impl Image {
     /// `ResourceExhausted` if the disk is full, `NotFound` if the image was removed. Nothing of
     /// the image is visible then that was not before.
     pub fn layers(&self) -> Result<Vec<PathBuf>> {
-        self.unpack_all(&|_| {})
+        self.unpack_all(None, &|_| {})
     }
 
     /// Whether its layers are there, so that [`layers`](Self::layers) and a start do not wait for them.
@@ -146,13 +147,18 @@ impl Image {
         self.inner.layers.get().is_some() || self.images.is_unpacked(self)
     }
 
-    /// As [`layers`](Self::layers); `unpacked` is told the number of each layer that is done.
-    pub(super) fn unpack_all(&self, unpacked: &dyn Fn(usize)) -> Result<Vec<PathBuf>> {
+    /// As [`layers`](Self::layers), from what was `begun` on; `unpacked` is told the number of each
+    /// layer that is done.
+    pub(super) fn unpack_all(
+        &self,
+        begun: Option<Unpacking<'_>>,
+        unpacked: &dyn Fn(usize),
+    ) -> Result<Vec<PathBuf>> {
         if let Some(layers) = self.inner.layers.get() {
             (0..layers.len()).for_each(unpacked);
             return Ok(layers.clone());
         }
-        let unpack = || self.images.unpack(self, unpacked);
+        let unpack = || self.images.unpack(self, begun, unpacked);
         let layers = self
             .run("unpack", || sigpipe::without_file_size_signal(unpack))
             .map_err(|error| error.fix_data("remove the image and load it again"))?;

@@ -3,7 +3,11 @@
 //! A layer is a directory named after its chain id, with `fs`, what overlayfs stacks, and
 //! `meta.json`. It is complete when it exists: unpacked beside, verified, made durable by one
 //! syncfs(2) an image, and renamed; the names are durable when the unpacking is reported done.
+//!
+//! A layer is read, hashed, inflated, hashed and written in one pass ([`Inflated`]), and an image's
+//! layers are applied in order: what only the lower layers have is looked up there.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -13,16 +17,28 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::budget::Budget;
 use super::compression::Decoder;
+use super::config::ImageConfig;
 use super::digest::{Digest, HashReader};
 use super::handle::Image;
-use super::layout::{Staging, check_blob};
-use super::manifest::Descriptor;
+use super::inflate::{Inflated, Source};
+use super::layout::{Layout, Staging, check_blob};
+use super::lock::Lock;
+use super::manifest::{Descriptor, Manifest};
 use super::store::Images;
 use super::tar::{Archive, read_error};
 use super::unpack::{Lowers, open_root, unpack};
 use crate::cancel::Watched;
+use crate::sys::path::remove_tree;
 use crate::{Error, ErrorKind, Result};
+
+/// Layers that are inflated at once: the one that is unpacked, and the next. Each may take 6 MiB of
+/// chunks and 8 MiB of a window.
+const AHEAD: usize = 2;
+
+/// What the names of locks begin with that are no image's.
+pub(super) const TURN: &str = "layer-";
 
 /// What a layer's directory says of it.
 #[derive(Serialize)]
@@ -35,97 +51,248 @@ struct Meta {
 }
 
 impl Images {
+    /// Whether all layers are in their places.
     pub(super) fn is_unpacked(&self, image: &Image) -> bool {
         image.config().chain_ids().iter().all(|id| self.layout.layer_path(id).join("fs").exists())
     }
 
     /// Unpacks what is missing of `image`; see [`Image::layers`]. `unpacked` is told the number of
     /// each layer that is done, be it visible yet or not.
-    pub(super) fn unpack(&self, image: &Image, unpacked: &dyn Fn(usize)) -> Result<Vec<PathBuf>> {
-        let chain_ids = image.config().chain_ids();
-        let places: Vec<PathBuf> =
-            chain_ids.iter().map(|id| self.layout.layer_path(id).join("fs")).collect();
-        if places.iter().all(|place| place.exists()) {
-            (0..places.len()).for_each(unpacked);
-            return Ok(places);
-        }
-        let staging = self.layout.stage()?;
-        let budget = self.budget(image.size());
-        let mut lowers = Lowers::within(&budget);
-        let mut fresh = Vec::new();
-        for (i, chain_id) in chain_ids.iter().enumerate() {
-            let mut fs = places[i].clone();
-            if !fs.exists() {
-                let layer = staging.path().join(chain_id.hex());
-                let meta = Meta {
-                    diff_id: image.config().rootfs.diff_ids[i],
-                    chain_id: *chain_id,
-                    parent: i.checked_sub(1).map(|below| chain_ids[below]),
-                    xattrs: "trusted",
-                };
-                self.unpack_layer(&layer, &image.manifest().layers[i], &meta, &lowers)?;
-                fs = layer.join("fs");
-                fresh.push((layer, *chain_id));
-            }
-            let subject = || fs.display().to_string();
-            lowers.push(open_root(CWD, &fs).map_err(|e| Error::os("open layer", subject(), e))?);
-            unpacked(i);
-        }
-        self.publish_layers(image, &staging, &fresh)?;
-        Ok(places)
-    }
-
-    /// Unpacks one blob into `layer` and checks it; the blob was checked when it came, and is
-    /// again, for disks forget.
-    fn unpack_layer(
-        &self,
-        layer: &Path,
-        blob: &Descriptor,
-        meta: &Meta,
-        lowers: &Lowers,
-    ) -> Result<()> {
-        let subject = format!("layer {}", blob.digest);
-        let failed = |error: io::Error| Error::os("unpack", &*subject, error);
-        // 0700: setuid programs of an image are not for the host's users.
-        create_private(layer).and_then(|()| create_private(&layer.join("fs"))).map_err(failed)?;
-        let root = open_root(CWD, layer.join("fs")).map_err(|e| failed(e.into()))?;
-        let file = File::open(self.layout.blob_path(&blob.digest)).map_err(failed)?;
-        let decoder = Decoder::new(HashReader::new(file)).map_err(|e| read_error(e, &subject))?;
-        let decoder = self.layout.cancel.watch(decoder.within(lowers.budget()));
-        let mut archive = Archive::new(HashReader::new(decoder), &*subject);
-        unpack(&mut archive, root.as_fd(), lowers, &subject)?;
-        let (hasher, _) = archive.finish()?;
-        verify(hasher, blob, meta.diff_id, &subject)?;
-        let json = serde_json::to_vec(meta).map_err(|e| failed(e.into()))?;
-        fs::write(layer.join("meta.json"), json).map_err(failed)
-    }
-
-    fn publish_layers(
+    ///
+    /// `begun` is what was unpacked of it already.
+    pub(super) fn unpack(
         &self,
         image: &Image,
-        staging: &Staging<'_>,
-        fresh: &[(PathBuf, Digest)],
-    ) -> Result<()> {
-        staging.sync()?;
-        let _lock = self.layout.lock_exclusive()?;
-        if !self.layout.has_blob(image.id()) {
-            return Err(Error::new(ErrorKind::NotFound, "unpack image", image.name())
-                .cause("it was removed in the meantime"));
-        }
-        for (layer, chain_id) in fresh {
-            let place = self.layout.layer_path(chain_id);
-            match rustix::fs::renameat_with(CWD, layer, CWD, &place, RenameFlags::NOREPLACE) {
-                // Another process unpacked the same layer and was faster.
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => {
-                    return Err(Error::os("publish layer", place.display().to_string(), errno));
-                }
+        begun: Option<Unpacking<'_>>,
+        unpacked: &dyn Fn(usize),
+    ) -> Result<Vec<PathBuf>> {
+        let mut unpacking = match begun {
+            Some(begun) => begun,
+            None => {
+                let budget = self.budget(image.size());
+                let (manifest, config) = (image.manifest(), image.config());
+                Unpacking::begin(&self.layout, manifest, config, &budget, true)?
+            }
+        };
+        unpacking.go_on(&|i| self.stored(&image.manifest().layers[i]), unpacked)?;
+        unpacking.publish(image)
+    }
+
+    fn stored(&self, blob: &Descriptor) -> Result<Source> {
+        let file = File::open(self.layout.blob_path(&blob.digest))
+            .map_err(|error| Error::os("unpack", subject(blob), error))?;
+        Ok(Source::Stored(HashReader::new(file)))
+    }
+}
+
+/// An image whose layers are being unpacked, bottom first, beside the place where they will be seen.
+///
+/// One at a time unpacks a layer, of all threads and processes: whoever wants another that stands on
+/// it waits. That takes one lock, on the lowest layer that is missing: chain ids are a tree, so that
+/// whoever needs a layer needs all below it, and of those the same one is the lowest that is missing.
+pub(super) struct Unpacking<'a> {
+    layout: &'a Layout,
+    layers: Vec<Layer>,
+    lowers: Lowers,
+    /// The number of layers done.
+    done: usize,
+    /// `None` if nothing is missing.
+    work: Option<Work<'a>>,
+}
+
+/// One layer of an image.
+struct Layer {
+    blob: Descriptor,
+    meta: Meta,
+    /// Where its files are, or will be.
+    place: PathBuf,
+}
+
+struct Work<'a> {
+    staging: Staging<'a>,
+    /// The numbers of the layers that are unpacked in `staging`.
+    fresh: Vec<usize>,
+    _turn: Turn,
+}
+
+/// The right to unpack what stands on a layer, and the layer itself.
+struct Turn {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // While it is locked: who waits for it then makes a new one.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl<'a> Unpacking<'a> {
+    /// Finds out what is missing, which may become what is in `budget`. While another unpacks the
+    /// same, it `waits` or fails with `InUse`.
+    pub(super) fn begin(
+        layout: &'a Layout,
+        manifest: &Manifest,
+        config: &ImageConfig,
+        budget: &Budget,
+        waits: bool,
+    ) -> Result<Self> {
+        let chain_ids = config.chain_ids();
+        let layer = |i: usize| Layer {
+            blob: manifest.layers[i].clone(),
+            place: layout.layer_path(&chain_ids[i]).join("fs"),
+            meta: Meta {
+                diff_id: config.rootfs.diff_ids[i],
+                chain_id: chain_ids[i],
+                parent: i.checked_sub(1).map(|below| chain_ids[below]),
+                xattrs: "trusted",
+            },
+        };
+        let layers: Vec<Layer> = (0..chain_ids.len()).map(layer).collect();
+        let mut work = None;
+        while let Some(lowest) = layers.iter().find(|layer| !layer.place.exists()) {
+            let turn = Turn::take(layout, &lowest.meta.chain_id, waits)?;
+            if !lowest.place.exists() {
+                work = Some(Work { staging: layout.stage()?, fresh: Vec::new(), _turn: turn });
+                break;
             }
         }
-        // They are there: a failure means no more than that a loss of power may take them.
-        let _ = self.layout.sync_names("layers");
+        Ok(Unpacking { layout, layers, lowers: Lowers::within(budget), done: 0, work })
+    }
+
+    /// Unpacks what is missing, from where it stopped. While one layer is unpacked, the next is read
+    /// and inflated already, as far as memory is given to it.
+    ///
+    /// # Errors
+    /// See [`Image::layers`]; what was unpacked before stays, to be gone on with.
+    pub(super) fn go_on(
+        &mut self,
+        source: &dyn Fn(usize) -> Result<Source>,
+        unpacked: &dyn Fn(usize),
+    ) -> Result<()> {
+        if self.work.is_none() {
+            (self.done..self.layers.len()).for_each(unpacked);
+            self.done = self.layers.len();
+        }
+        let mut ahead = VecDeque::new();
+        let mut started = self.done;
+        while self.done < self.layers.len() {
+            while started < self.layers.len() && ahead.len() < AHEAD {
+                let layer = &self.layers[started];
+                if !layer.place.exists() {
+                    ahead.push_back((started, self.start(source(started)?)?));
+                }
+                started += 1;
+            }
+            let layer = &self.layers[self.done];
+            // One that others published since they were looked at has its archive in `ahead`.
+            let is_next = |(i, _): &(usize, Inflated)| *i == self.done;
+            let next = if ahead.front().is_some_and(is_next) { ahead.pop_front() } else { None };
+            let fs = match (next, &mut self.work) {
+                (Some((_, archive)), Some(work)) => {
+                    work.unpack(self.done, layer, archive, &self.lowers)?
+                }
+                _ => layer.place.clone(),
+            };
+            let subject = || fs.display().to_string();
+            let root = open_root(CWD, &fs).map_err(|e| Error::os("open layer", subject(), e))?;
+            self.lowers.push(root);
+            unpacked(self.done);
+            self.done += 1;
+        }
         Ok(())
     }
+
+    fn start(&self, source: Source) -> Result<Inflated> {
+        Inflated::start(source, self.lowers.budget(), &self.layout.cancel)
+            .map_err(|e| Error::os("start", "a thread to unpack with", e))
+    }
+
+    /// Makes the layers durable, and then seen. The directories of all, bottom first.
+    fn publish(self, image: &Image) -> Result<Vec<PathBuf>> {
+        if let Some(work) = &self.work {
+            work.staging.sync()?;
+            let _lock = self.layout.lock_exclusive()?;
+            if !self.layout.has_blob(image.id()) {
+                return Err(Error::new(ErrorKind::NotFound, "unpack image", image.name())
+                    .cause("it was removed in the meantime"));
+            }
+            for i in &work.fresh {
+                let chain_id = &self.layers[*i].meta.chain_id;
+                let (from, to) =
+                    (work.staging.path().join(chain_id.hex()), self.layout.layer_path(chain_id));
+                match rustix::fs::renameat_with(CWD, from, CWD, &to, RenameFlags::NOREPLACE) {
+                    // Whoever unpacked it before a layer below was removed.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => {
+                        return Err(Error::os("publish layer", to.display().to_string(), errno));
+                    }
+                }
+            }
+            // They are there: a failure means no more than that a loss of power may take them.
+            let _ = self.layout.sync_names("layers");
+        }
+        Ok(self.layers.into_iter().map(|layer| layer.place).collect())
+    }
+}
+
+impl Work<'_> {
+    /// Unpacks a layer, and checks it; where its files are.
+    fn unpack(
+        &mut self,
+        number: usize,
+        layer: &Layer,
+        archive: Inflated,
+        lowers: &Lowers,
+    ) -> Result<PathBuf> {
+        let path = self.staging.path().join(layer.meta.chain_id.hex());
+        if let Err(error) = layer.unpack(&path, archive, lowers) {
+            // It may be tried again. What stays goes with the staging directory.
+            let _ = remove_tree(CWD, &path);
+            return Err(error);
+        }
+        self.fresh.push(number);
+        Ok(path.join("fs"))
+    }
+}
+
+impl Layer {
+    /// Unpacks its archive into `path`, which does not exist, and checks it.
+    fn unpack(&self, path: &Path, archive: Inflated, lowers: &Lowers) -> Result<()> {
+        let subject = subject(&self.blob);
+        let failed = |error: io::Error| Error::os("unpack", &*subject, error);
+        // 0700: setuid programs of an image are not for the host's users.
+        create_private(path).and_then(|()| create_private(&path.join("fs"))).map_err(failed)?;
+        let root = open_root(CWD, path.join("fs")).map_err(|e| failed(e.into()))?;
+        let mut archive = Archive::new(archive, &*subject);
+        unpack(&mut archive, root.as_fd(), lowers, &subject)?;
+        let (inflated, _) = archive.finish()?;
+        let found = inflated.finish().map_err(|error| read_error(error, &subject))?;
+        check_diff_id(found.diff_id, self.meta.diff_id, &subject)?;
+        if let Some((digest, size)) = found.blob {
+            check_blob(&self.blob, digest, size)?;
+        }
+        let json = serde_json::to_vec(&self.meta).map_err(|e| failed(e.into()))?;
+        fs::write(path.join("meta.json"), json).map_err(failed)
+    }
+}
+
+impl Turn {
+    fn take(layout: &Layout, chain_id: &Digest, waits: bool) -> Result<Turn> {
+        let path = layout.path("locks").join(format!("{TURN}{}", chain_id.hex()));
+        let lock = match waits {
+            true => Lock::exclusive(&path, &layout.cancel)?,
+            false => Lock::try_exclusive(&path)?.ok_or_else(|| {
+                Error::new(ErrorKind::InUse, "unpack", format!("layer {chain_id}"))
+            })?,
+        };
+        Ok(Turn { path, _lock: lock })
+    }
+}
+
+fn subject(blob: &Descriptor) -> String {
+    format!("layer {}", blob.digest)
 }
 
 fn create_private(path: &Path) -> io::Result<()> {
@@ -141,12 +308,61 @@ pub(super) fn verify(
     subject: &str,
 ) -> Result<()> {
     let (decoder, (found, _)) = archive.finish();
-    if found != diff_id {
-        return Err(Error::new(ErrorKind::DigestMismatch, "verify", subject)
-            .cause(format!("its archive hashes to {found}, its image's config says {diff_id}")));
-    }
+    check_diff_id(found, diff_id, subject)?;
     let mut rest = decoder.into_inner().into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(|error| read_error(error, subject))?;
     let (_, (digest, size)) = rest.into_inner().finish();
     check_blob(blob, digest, size)
+}
+
+fn check_diff_id(found: Digest, diff_id: Digest, subject: &str) -> Result<()> {
+    if found == diff_id {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::DigestMismatch, "verify", subject)
+        .cause(format!("its archive hashes to {found}, its image's config says {diff_id}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture::{Store, Tar, config, docker_archive, is_root};
+
+    #[test]
+    fn one_unpacks_what_several_need() {
+        if !is_root() {
+            return;
+        }
+        let store = Store::new();
+        let layers = [Tar::new().file("a", b"1").end(), Tar::new().file("b", b"2").end()];
+        let archive = docker_archive(&config(&layers), &layers, &["app:1"]);
+        let image = store.images.load(store.file("app.tar", &archive)).unwrap();
+        let layout = &store.images.layout;
+        let begin = |waits| {
+            Unpacking::begin(layout, image.manifest(), image.config(), &Budget::default(), waits)
+        };
+        let mut first = begin(true).unwrap();
+        assert!(first.work.is_some());
+        assert_eq!(begin(false).err().unwrap().kind(), ErrorKind::InUse);
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (0..4).map(|_| scope.spawn(|| begin(true).unwrap())).collect();
+            let stored = |i: usize| store.images.stored(&image.manifest().layers[i]);
+            // What fails is begun with again, and what was done is kept.
+            let fails = |i: usize| match i {
+                0 => stored(0),
+                _ => Err(Error::new(ErrorKind::NotFound, "test", "it")),
+            };
+            assert_eq!(first.go_on(&fails, &|_| {}).unwrap_err().subject(), "it");
+            let done = std::cell::Cell::new(0);
+            first.go_on(&stored, &|_| done.set(done.get() + 1)).unwrap();
+            assert_eq!((first.done, first.layers.len()), (2, 2));
+            let places = first.publish(&image).unwrap();
+            assert_eq!(std::fs::read(places[1].join("b")).unwrap(), b"2");
+            for other in others {
+                assert!(other.join().unwrap().work.is_none());
+            }
+        });
+        assert_eq!(layout.names("locks").unwrap(), [""; 0]);
+        assert_eq!(layout.names("staging").unwrap(), [""; 0]);
+    }
 }

@@ -14,6 +14,7 @@
 //! Follows the OCI image specification 1.1; a store's `images` directory is an OCI image layout.
 //! Only [`registry`] knows a network, and nothing of an image is run.
 
+mod arrival;
 mod beside;
 mod budget;
 mod commit;
@@ -28,6 +29,7 @@ mod fixture;
 pub mod fuzzing;
 mod garbage;
 mod handle;
+mod inflate;
 mod layers;
 mod layout;
 mod load;

@@ -114,6 +114,9 @@ fn finish(context: OwnedFd, writable: Writable<'_>) -> Result<OwnedFd, Errno> {
     let (upper, work) = (open_directory(writable.upper)?, open_directory(writable.work)?);
     fsconfig_set_string(context, c"upperdir", name(&upper))?;
     fsconfig_set_string(context, c"workdir", name(&work))?;
+    // Whatever the kernel was built with: a layer's marks are an image's to write.
+    fsconfig_set_string(context, c"redirect_dir", c"nofollow")?;
+    fsconfig_set_string(context, c"metacopy", c"off")?;
     fsconfig_set_flag(context, c"volatile")?;
     fsconfig_create(context)?;
     // No devices but those that the container's /dev binds.

@@ -8,6 +8,7 @@ pub(crate) mod message;
 pub(crate) mod mount;
 pub(crate) mod path;
 pub(crate) mod sigpipe;
+pub(crate) mod thread;
 
 /// What the library and the keeper say to each other.
 #[path = "../../keeper/protocol.rs"]

@@ -1,7 +1,7 @@
 //! The members of an image archive, staged in one pass.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::Source;
@@ -46,7 +46,8 @@ impl Members {
         read.map_err(|e| read_error(e, &subject))?;
         let decoder = Decoder::new(io::Cursor::new(start).chain(file))
             .map_err(|e| read_error(e, &subject))?;
-        let mut archive = Archive::new(cancel.watch(decoder.within(budget)), &*subject);
+        let watched = cancel.watch(decoder.within(budget));
+        let mut archive = Archive::new(BufReader::with_capacity(128 << 10, watched), &*subject);
         let mut members = HashMap::new();
         while let Some(entry) = archive.next()? {
             let Some(name) = clean("", &entry.name) else {
@@ -102,7 +103,7 @@ struct Data<'a, R> {
     left: u64,
 }
 
-impl<R: Read> Read for Data<'_, R> {
+impl<R: BufRead> Read for Data<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let mut filled = 0;

@@ -1,7 +1,7 @@
 //! Imports a root file system's archive as an image of one layer.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use super::{finish, no_image};
@@ -63,7 +63,8 @@ impl Images {
 /// Reads an archive to its end and returns its diff_id.
 fn check(file: impl io::Read, budget: &Budget, subject: &str) -> Result<Digest> {
     let decoder = Decoder::new(file).map_err(|e| read_error(e, subject))?;
-    let mut archive = Archive::new(HashReader::new(decoder.within(budget)), subject);
+    let decoder = HashReader::new(decoder.within(budget));
+    let mut archive = Archive::new(BufReader::with_capacity(128 << 10, decoder), subject);
     let invalid = |cause| Error::new(ErrorKind::InvalidData, "import", subject).cause(cause);
     if archive.next()?.is_none() {
         return Err(invalid("it holds no files"));
@@ -72,7 +73,7 @@ fn check(file: impl io::Read, budget: &Budget, subject: &str) -> Result<Digest> 
     if !marked {
         return Err(invalid("it is truncated"));
     }
-    let (mut decoder, (diff_id, _)) = hasher.finish();
+    let (mut decoder, (diff_id, _)) = hasher.into_inner().finish();
     io::copy(&mut decoder, &mut io::sink()).map_err(|e| read_error(e, subject))?;
     Ok(diff_id)
 }

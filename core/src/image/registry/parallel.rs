@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
-
 use crate::cancel::Cancel;
+use crate::sys::thread::without_signals;
 use crate::{Error, ErrorKind, Result};
 
 /// Says that work is of no use any more, to those at it and to those who wait: because of another's
@@ -63,6 +62,7 @@ where
     let (next, stop) = (AtomicUsize::new(0), Stop::new(cancel));
     let results: Mutex<Vec<(usize, Result<R>)>> = Mutex::new(Vec::new());
     let run = || {
+        let _told = StopAtPanic(&stop);
         while !stop.is_set() {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(i) else { return };
@@ -113,23 +113,21 @@ where
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Starts a thread that has all signals blocked from its birth.
-fn without_signals<T>(start: impl FnOnce() -> T) -> T {
-    let mut before = SigSet::empty();
-    let blocked = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK);
-    if let Ok(mask) = &blocked {
-        before = *mask;
+/// Tells the others when a thread panics: what they bring is of no use any more.
+struct StopAtPanic<'a>(&'a Stop);
+
+impl Drop for StopAtPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set();
+        }
     }
-    let result = start();
-    if blocked.is_ok() {
-        // Fails only for a bad address or a bad way.
-        let _ = before.thread_set_mask();
-    }
-    result
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::SigSet;
+
     use super::*;
 
     #[test]
@@ -178,6 +176,21 @@ mod tests {
         let work = || {
             each(&[1, 2, 3], 2, "test", &Cancel::never(), |item, _| {
                 if *item == 2 { panic!("mine") } else { Ok(()) }
+            })
+        };
+        let panic = std::panic::catch_unwind(work).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"mine"));
+    }
+
+    #[test]
+    fn a_panic_ends_the_others() {
+        let work = || {
+            each(&[1, 2], 2, "test", &Cancel::never(), |item, stop| {
+                if *item == 2 {
+                    panic!("mine")
+                }
+                assert!(stop.wait(Duration::from_secs(100)), "it is told");
+                Ok(())
             })
         };
         let panic = std::panic::catch_unwind(work).unwrap_err();

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use super::api::target;
 use super::client::Client;
@@ -10,7 +11,10 @@ use super::failure::{Failure, Outcome};
 use super::options::PullOptions;
 use super::parallel::{self, Stop};
 use super::signatures;
+use crate::image::arrival::{Arrival, Arriving};
 use crate::image::config::ImageConfig;
+use crate::image::inflate::Source;
+use crate::image::layers::Unpacking;
 use crate::image::layout::{StagedBlob, Staging, read_bounded};
 use crate::image::load::Candidate;
 use crate::image::manifest::{Descriptor, MAX_DOCUMENT, Manifest, resolve, too_large};
@@ -18,6 +22,7 @@ use crate::image::partial::{Blob, Partial};
 use crate::image::signature::Rule;
 use crate::image::{Digest, Image, Images, Platform, Reference};
 use crate::sys::sigpipe::without_file_size_signal;
+use crate::sys::thread::without_signals;
 use crate::{Error, ErrorKind, Result};
 
 const OPERATION: &str = "pull";
@@ -70,12 +75,12 @@ impl Images {
         let rule = options.policy.rule(&reference);
         rule.signed(subject)?;
         let pull = Pull { images: self, subject, reference, clients, rule, options };
-        let image = pull
+        let Pulled { image, begun } = pull
             .run()
             .map_err(|error| error.fix_data("have it pushed again, or use another registry"))?;
         if options.unpack {
             let layers = &image.manifest().layers;
-            image.unpack_all(&|i| options.report(&layers[i], layers[i].size, true))?;
+            image.unpack_all(begun, &|i| options.report(&layers[i], layers[i].size, true))?;
         }
         Ok(image)
     }
@@ -106,20 +111,26 @@ struct Found<'a> {
 
 type Resolved = (Descriptor, Vec<u8>, Manifest);
 
+/// An image in the store, and what is unpacked of it.
+struct Pulled<'a> {
+    image: Image,
+    begun: Option<Unpacking<'a>>,
+}
+
 /// A blob that is here, kept from being fetched again until it is stored.
 struct Here {
     staged: StagedBlob,
     _partial: Option<Partial>,
 }
 
-impl Pull<'_> {
-    fn run(&self) -> Result<Image> {
+impl<'a> Pull<'a> {
+    fn run(&self) -> Result<Pulled<'a>> {
         let found = self.find()?;
         let Found { digests, clients, .. } = &found;
         signatures::check(&self.rule, self.subject, &self.reference, digests, clients)?;
         for _ in 0..ROUNDS {
-            if let Some(image) = self.fetch(&found)? {
-                return Ok(image);
+            if let Some(pulled) = self.fetch(&found)? {
+                return Ok(pulled);
             }
         }
         Err(Error::new(ErrorKind::NotFound, OPERATION, self.subject)
@@ -183,34 +194,83 @@ impl Pull<'_> {
     }
 
     /// `None` if a blob was in the store, and then it was not.
-    fn fetch(&self, found: &Found<'_>) -> Result<Option<Image>> {
+    fn fetch(&self, found: &Found<'_>) -> Result<Option<Pulled<'a>>> {
         let size = found.manifest.size();
         self.images.budget(size).take(size, self.subject)?;
         let staging = self.images.layout.stage()?;
-        let cancel = &self.images.layout.cancel;
-        let stop = Stop::new(cancel);
+        let stop = Stop::new(&self.images.layout.cancel);
         if found.manifest.config.size > MAX_DOCUMENT {
             return Err(self.about(too_large(&found.manifest.config.digest.to_string())));
         }
         // In this thread, which the signal of a limit of file sizes would end.
-        let config = || self.fetch_blob(found, &found.manifest.config, &stop, &|_| {});
+        let config =
+            || self.fetch_blob(found, &found.manifest.config, &stop, &Arrival::new(0), &|_| {});
         let config = without_file_size_signal(config)?;
         let Some(bytes) = self.read(&config)? else { return Ok(None) };
-        self.check_config(found, &bytes)?;
+        let mut begun = self.begin(found, &self.check_config(found, &bytes)?);
+        let mut here = self.fetch_layers(found, begun.as_mut())?;
+        here.push(config);
+        let image = without_file_size_signal(|| self.publish(found, &staging, &here))?;
+        Ok(image.map(|image| Pulled { image, begun }))
+    }
+
+    /// What is to be unpacked while it is fetched; nothing, if that is not wanted, another is at it, or
+    /// it cannot be: who asks for the layers afterwards is told why.
+    fn begin(&self, found: &Found<'_>, config: &ImageConfig) -> Option<Unpacking<'a>> {
+        let layout = &self.images.layout;
+        let budget = self.images.budget(found.manifest.size());
+        let begin = || Unpacking::begin(layout, &found.manifest, config, &budget, false).ok();
+        self.options.unpack.then(|| without_file_size_signal(begin)).flatten()
+    }
+
+    /// Makes all layers' blobs be here, and meanwhile unpacks what is here of them.
+    ///
+    /// What cannot be unpacked is left for later, when all is here and was checked: a registry that
+    /// sends something else is to be told from an image that is damaged.
+    fn fetch_layers(
+        &self,
+        found: &Found<'_>,
+        begun: Option<&mut Unpacking<'a>>,
+    ) -> Result<Vec<Here>> {
         let layers = &found.manifest.layers;
-        let bound = self.options.parallel;
-        let mut here = parallel::each(layers, bound, OPERATION, cancel, |layer, stop| {
+        let arrivals: Vec<_> = layers.iter().map(|l| Arc::new(Arrival::new(l.size))).collect();
+        let source = |i: usize| Ok(Source::Arriving(Arriving::of(&arrivals[i])));
+        let unpacked = |i: usize| self.options.report(&layers[i], layers[i].size, true);
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("skep-unpack".into());
+            let unpack = begun.and_then(|begun| {
+                let work = move || drop(begun.go_on(&source, &unpacked));
+                // Without a thread it is done afterwards.
+                without_signals(|| thread.spawn_scoped(scope, work)).ok()
+            });
+            let here = self.fetch_all(layers, found, &arrivals);
+            arrivals.iter().for_each(|arrival| arrival.close());
+            match unpack.map(|thread| thread.join()) {
+                // The caller's own: it came from its report of progress.
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                _ => here,
+            }
+        })
+    }
+
+    fn fetch_all(
+        &self,
+        layers: &[Descriptor],
+        found: &Found<'_>,
+        arrivals: &[Arc<Arrival>],
+    ) -> Result<Vec<Here>> {
+        let (bound, cancel) = (self.options.parallel, &self.images.layout.cancel);
+        let each: Vec<_> = layers.iter().zip(arrivals).collect();
+        parallel::each(&each, bound, OPERATION, cancel, |(layer, arrival), stop| {
             let reported = std::cell::Cell::new(None);
-            self.fetch_blob(found, layer, stop, &|have| {
+            self.fetch_blob(found, layer, stop, arrival, &|have| {
                 let enough = |last| have >= last + STEP || have == layer.size && have != last;
                 if reported.get().is_none_or(enough) {
                     reported.set(Some(have));
                     self.options.report(layer, have, false);
                 }
             })
-        })?;
-        here.push(config);
-        without_file_size_signal(|| self.publish(found, &staging, &here))
+        })
     }
 
     /// Makes one blob be here, fetched by whomever.
@@ -219,19 +279,35 @@ impl Pull<'_> {
         found: &Found<'_>,
         blob: &Descriptor,
         stop: &Stop,
+        arrival: &Arrival,
         report: &dyn Fn(u64),
     ) -> Result<Here> {
         let layout = &self.images.layout;
+        let failed = |error| Error::os("read", format!("blob {}", blob.digest), error);
         let (path, partial) = match layout.partial(blob)? {
-            Blob::Stored => (layout.blob_path(&blob.digest), None),
-            Blob::Fetched(partial) => (partial.path().to_owned(), Some(partial)),
+            Blob::Stored => {
+                let path = layout.blob_path(&blob.digest);
+                // Removed in this moment, it is missed by who publishes.
+                File::open(&path).map_or_else(|_| arrival.close(), |file| arrival.begin(file));
+                (path, None)
+            }
+            Blob::Fetched(partial) => {
+                arrival.begin(partial.reader().map_err(failed)?);
+                (partial.path().to_owned(), Some(partial))
+            }
             Blob::Missing(mut partial) => {
-                let download = Download { blob, stop, report };
+                arrival.begin(partial.reader().map_err(failed)?);
+                let report = |have| {
+                    arrival.has(have);
+                    report(have);
+                };
+                let download = Download { blob, stop, report: &report };
                 download.run(&found.clients, &mut partial).map_err(|f| self.failed(f))?;
                 partial.share()?;
                 (partial.path().to_owned(), Some(partial))
             }
         };
+        arrival.check();
         report(blob.size);
         let staged = StagedBlob { path, digest: blob.digest, size: blob.size };
         Ok(Here { staged, _partial: partial })
@@ -252,14 +328,14 @@ impl Pull<'_> {
     }
 
     /// Checks what an image without an index may be wrong in: its layers and its platform.
-    fn check_config(&self, found: &Found<'_>, bytes: &[u8]) -> Result<()> {
+    fn check_config(&self, found: &Found<'_>, bytes: &[u8]) -> Result<ImageConfig> {
         let subject = found.manifest.config.digest.to_string();
         let config = ImageConfig::parse(bytes, &found.manifest, &subject)
             .map_err(|error| self.about(error))?;
         let wanted = self.options.platform.clone().unwrap_or_else(Platform::host);
         let same = |has: &str, wanted: &str| has.is_empty() || has == wanted;
         if same(&config.os, &wanted.os) && same(&config.architecture, &wanted.architecture) {
-            return Ok(());
+            return Ok(config);
         }
         Err(Error::new(ErrorKind::Unsupported, OPERATION, self.subject)
             .cause(format!("it is for {}/{}, not {wanted}", config.os, config.architecture))

@@ -1,7 +1,7 @@
 //! Reads tar archives as a stream: ustar, GNU and PAX, with long names, xattrs and sparse files; and
 //! writes them (`write`).
 //!
-//! In goes any `Read`, out come [`Entry`]s, whose data is copied piece by piece. It creates
+//! In goes any `BufRead`, out come [`Entry`]s, whose data is copied piece by piece. It creates
 //! nothing and trusts nothing: sizes of what is kept in memory are bounded, names come out as the
 //! archive has them. An own reader, because the tar crate loses xattr values that contain a
 //! newline and gets PAX sparse 1.0 wrong.
@@ -13,7 +13,7 @@ mod pax;
 mod sparse;
 mod write;
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead};
 
 use crate::{Error, ErrorKind, Result};
 use header::{Block, Flavour};
@@ -75,7 +75,7 @@ pub(crate) struct Entry {
 
 /// Reads an archive entry by entry.
 pub(crate) struct Archive<R> {
-    input: BufReader<R>,
+    input: R,
     /// Names the archive in errors.
     subject: String,
     /// Data of the current entry not yet read, and the padding behind it.
@@ -86,11 +86,11 @@ pub(crate) struct Archive<R> {
     marked: bool,
 }
 
-impl<R: Read> Archive<R> {
+impl<R: BufRead> Archive<R> {
     /// Reads `input`; `subject` names it in errors.
     pub(crate) fn new(input: R, subject: impl Into<String>) -> Self {
         Archive {
-            input: BufReader::with_capacity(128 << 10, input),
+            input,
             subject: subject.into(),
             data: 0,
             padding: 0,
@@ -153,7 +153,7 @@ impl<R: Read> Archive<R> {
         while self.next()?.is_some() {}
         let drained = io::copy(&mut self.input, &mut io::sink());
         drained.map_err(|error| read_error(error, &self.subject))?;
-        Ok((self.input.into_inner(), self.marked))
+        Ok((self.input, self.marked))
     }
 
     fn entry(&mut self, block: &Block, extensions: pax::Extensions) -> Result<Entry> {

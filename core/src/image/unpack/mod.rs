@@ -63,7 +63,7 @@ impl From<Error> for Reason {
 /// `InvalidData` if the archive is malformed or hostile, `Unsupported` for an entry of an unknown
 /// type, `PermissionDenied` without the rights to set owners and make devices,
 /// `ResourceExhausted` if the disk is full.
-pub(crate) fn unpack<R: std::io::Read>(
+pub(crate) fn unpack<R: std::io::BufRead>(
     archive: &mut Archive<R>,
     root: BorrowedFd<'_>,
     lowers: &Lowers,
@@ -101,7 +101,7 @@ fn explain(reason: Reason, subject: String) -> Error {
     }
 }
 
-fn unpack_entry<R: std::io::Read>(
+fn unpack_entry<R: std::io::BufRead>(
     tree: &mut Tree<'_>,
     archive: &mut Archive<R>,
     entry: &Entry,
@@ -169,14 +169,16 @@ fn directory(tree: &mut Tree<'_>, parent: &Dir, name: &[u8], entry: &Entry) -> O
     tree.date(&dir, entry.mtime)
 }
 
-fn file<R: std::io::Read>(
+fn file<R: std::io::BufRead>(
     tree: &mut Tree<'_>,
     archive: &mut Archive<R>,
     parent: &Dir,
     name: &[u8],
     entry: &Entry,
 ) -> Outcome<()> {
-    let file = tree.place(parent, name, create)?;
+    let attributes = Attributes::of(entry);
+    let mode = attributes.first_mode();
+    let file = tree.place(parent, name, |dir, name| create(dir, name, mode))?;
     match &entry.segments {
         None => {
             archive.copy(entry.size, |piece| write_all(&file, piece))?;
@@ -191,15 +193,15 @@ fn file<R: std::io::Read>(
             }
         }
     }
-    let attributes = Attributes::of(entry);
     attributes.apply(&file)?;
     attributes.date(&file)
 }
 
-/// Creates a file that must not exist, with no rights until they are set.
-fn create(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+/// Creates a file that must not exist. Nobody else gets at it before all is set: a layer's directory
+/// is its owner's alone.
+fn create(dir: BorrowedFd<'_>, name: &[u8], mode: Mode) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
+    rustix::fs::openat(dir, name, flags, mode)
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Outcome<()> {

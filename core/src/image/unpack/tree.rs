@@ -356,11 +356,12 @@ impl<'a> Tree<'a> {
             FileType::Directory => return Err(Reason::Invalid("its target is a directory")),
             FileType::RegularFile => {
                 let from = found.open()?;
-                let to = self.place(parent, name, super::create)?;
                 let size = found.stat.st_size as u64;
                 self.budget().take(size, "image")?;
-                copy_contents(&from, &to, size)?;
                 let attributes = Attributes::copied(&from)?;
+                let mode = attributes.first_mode();
+                let to = self.place(parent, name, |dir, name| super::create(dir, name, mode))?;
+                copy_contents(&from, &to, size)?;
                 attributes.apply(&to)?;
                 attributes.date(&to)?;
                 return Ok(Some(()));
