@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
+use skep::Result;
 use skep::image::registry::{PullOptions, PushOptions};
 use skep::image::{ArchiveFormat, Platform, Prune};
-use skep::{Error, Result};
 
 use crate::cancel::{Given, interruptible, reporting};
 use crate::engine::Engine;
 use crate::error::raise;
 use crate::image::{Image, plain};
-use crate::options::{Parallel, Size, expected};
+use crate::options::{Parallel, Size, expected, unknown};
+use crate::policy::Policy;
 use crate::registries::Reach;
 use crate::results;
 
@@ -27,37 +28,49 @@ impl Images {
     /// Loads the only image of an archive or directory: what docker save, podman save and skopeo
     /// copy write.
     ///
+    /// max_size: the most bytes, or "16g", that its files may have, unpacked; without, 50 times what
+    ///     its blobs have, or 16 GiB. It holds for what the image unpacks later, too.
+    ///
     /// Raises NotFoundError, InvalidInputError if there are several images, InvalidDataError,
-    /// DigestMismatchError, UnsupportedError for another machine's. The store is as before then.
-    #[pyo3(signature = (path, *, cancel=None))]
-    fn load(&self, py: Python<'_>, path: PathBuf, cancel: Given<'_, '_>) -> PyResult<Image> {
-        self.interruptible(py, cancel, move |images| images.load(&path)).map(plain)
+    /// DigestMismatchError, UnsupportedError for another machine's, ResourceExhaustedError above
+    /// `max_size`. The store is as before then.
+    #[pyo3(signature = (path, *, max_size=None, cancel=None))]
+    fn load(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        max_size: Option<Size>,
+        cancel: Given<'_, '_>,
+    ) -> PyResult<Image> {
+        self.bounded(py, max_size, cancel, move |images| images.load(&path)).map(plain)
     }
 
-    /// Loads all images of an archive or directory.
-    #[pyo3(signature = (path, *, cancel=None))]
+    /// Loads all images of an archive or directory; `max_size` is of all together.
+    #[pyo3(signature = (path, *, max_size=None, cancel=None))]
     fn load_all(
         &self,
         py: Python<'_>,
         path: PathBuf,
+        max_size: Option<Size>,
         cancel: Given<'_, '_>,
     ) -> PyResult<Vec<Image>> {
-        let images = self.interruptible(py, cancel, move |images| images.load_all(&path))?;
+        let images = self.bounded(py, max_size, cancel, move |images| images.load_all(&path))?;
         Ok(images.into_iter().map(plain).collect())
     }
 
     /// Makes an image of a root file system's tar archive (perhaps compressed) and names it
-    /// `reference`, if given.
-    #[pyo3(signature = (tar, reference=None, *, cancel=None))]
+    /// `reference`, if given; `max_size` as for `load`.
+    #[pyo3(signature = (tar, reference=None, *, max_size=None, cancel=None))]
     fn import_(
         &self,
         py: Python<'_>,
         tar: PathBuf,
         reference: Option<String>,
+        max_size: Option<Size>,
         cancel: Given<'_, '_>,
     ) -> PyResult<Image> {
         let import = move |images: &skep::Images| images.import(&tar, reference.as_deref());
-        self.interruptible(py, cancel, import).map(plain)
+        self.bounded(py, max_size, cancel, import).map(plain)
     }
 
     /// Finds an image by a name or by its id, of which four digits are enough.
@@ -155,16 +168,19 @@ impl Images {
     /// platform: another than this machine's: "linux/arm64".
     /// parallel: so many blobs are fetched at once; 4 without.
     /// unpack: False leaves that to the first start.
+    /// policy: what is taken, a `Policy`; anything without.
+    /// max_size: as for `load`.
     /// progress: called with a `PullProgress` when a layer begins, every 256 KiB, when it is here and
     ///     when it is unpacked; in this thread. What it raises ends the pull, and is raised.
     ///
-    /// Raises NotFoundError, PermissionDeniedError without the right credentials, UnsupportedError if
-    /// there is none for the platform, DigestMismatchError and InvalidDataError for what is not as it
-    /// was announced, TimeoutError if the registry is silent, ResourceExhaustedError if it wants to be
-    /// left alone or the disk is full, IoError if it is not reached.
+    /// Raises NotFoundError, PermissionDeniedError without the right credentials, and, its `operation`
+    /// being "accept", if the policy refuses the image; UnsupportedError if there is none for the
+    /// platform, DigestMismatchError and InvalidDataError for what is not as it was announced,
+    /// TimeoutError if the registry is silent, ResourceExhaustedError if it wants to be left alone, the
+    /// disk is full or the image is above `max_size`, IoError if it is not reached.
     #[pyo3(signature = (
-        reference, *, registries=None, platform=None, parallel=None, unpack=true, progress=None,
-        cancel=None,
+        reference, *, registries=None, platform=None, parallel=None, unpack=true, policy=None,
+        max_size=None, progress=None, cancel=None,
     ))]
     #[allow(clippy::too_many_arguments)]
     fn pull(
@@ -175,6 +191,8 @@ impl Images {
         platform: Option<&str>,
         parallel: Option<Parallel>,
         unpack: bool,
+        policy: Option<&Bound<'_, Policy>>,
+        max_size: Option<Size>,
         progress: Option<Callback<'_>>,
         cancel: Given<'_, '_>,
     ) -> PyResult<Image> {
@@ -185,14 +203,17 @@ impl Images {
         if let Some(platform) = platform {
             options = options.platform(platform.parse::<Platform>().map_err(raise)?);
         }
+        if let Some(policy) = policy {
+            options = options.policy(&policy.get().0);
+        }
         if let Some(Parallel(parallel)) = parallel {
             options = options.parallel(parallel);
         }
         let Some(Callback(progress)) = progress else {
             let pull = move |images: &skep::Images| images.pull(&reference, &options);
-            return self.interruptible(py, cancel, pull).map(plain);
+            return self.bounded(py, max_size, cancel, pull).map(plain);
         };
-        let images = self.images()?;
+        let images = bound(self.images()?, max_size);
         let report = |told| progress.call1((results::pull_progress(py, &told)?,)).map(drop);
         let pulled = reporting(py, cancel, report, move |reporter, cancel| {
             let options = options.progress(move |told| reporter.report(*told));
@@ -285,14 +306,27 @@ impl Images {
         cancel: Given<'_, '_>,
         work: impl FnOnce(&skep::Images) -> Result<T> + Send + 'static,
     ) -> PyResult<T> {
-        let images = self.images()?;
+        self.bounded(py, None, cancel, work)
+    }
+
+    /// As `interruptible`, for what `max_size` bounds.
+    fn bounded<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        max_size: Option<Size>,
+        cancel: Given<'_, '_>,
+        work: impl FnOnce(&skep::Images) -> Result<T> + Send + 'static,
+    ) -> PyResult<T> {
+        let images = bound(self.images()?, max_size);
         interruptible(py, cancel, move |cancel| work(&images.cancellable(cancel)))
     }
 }
 
-/// Refuses a word that an argument does not have.
-fn unknown(operation: &'static str, word: &str, fix: &'static str) -> PyErr {
-    raise(Error::invalid_input(operation, format!("{word:?}")).cause("there is no such").fix(fix))
+fn bound(images: skep::Images, max_size: Option<Size>) -> skep::Images {
+    match max_size {
+        Some(Size(bytes)) => images.max_size(bytes.get()),
+        None => images,
+    }
 }
 
 /// An image, or its name or id.

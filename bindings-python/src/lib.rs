@@ -23,6 +23,7 @@ mod image;
 mod images;
 mod interpreter;
 mod options;
+mod policy;
 mod registries;
 mod results;
 mod root;
@@ -54,6 +55,8 @@ mod _skep {
     use crate::images::Images;
     #[pymodule_export]
     use crate::options::check_seconds;
+    #[pymodule_export]
+    use crate::policy::{Policy, Signed};
     #[pymodule_export]
     use crate::registries::{Access, Credentials, Registries};
     #[pymodule_export]

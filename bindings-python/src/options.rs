@@ -175,6 +175,17 @@ impl<'py> FromPyObject<'_, 'py> for Attempts {
     }
 }
 
+/// A number of signatures.
+pub(crate) struct AtLeast(pub(crate) usize);
+
+impl<'py> FromPyObject<'_, 'py> for AtLeast {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<AtLeast> {
+        count(&object, "require", "signatures").map(AtLeast)
+    }
+}
+
 fn count<N: TryFrom<u64>>(
     object: &Bound<'_, PyAny>,
     operation: &'static str,
@@ -214,6 +225,11 @@ pub(crate) fn expected(wanted: &str, object: &Bound<'_, PyAny>) -> PyErr {
     let name = object.get_type().name();
     let name = name.map_or_else(|_| "that".into(), |name| name.to_string());
     PyTypeError::new_err(format!("expected {wanted}, not {name}"))
+}
+
+/// Refuses a word that an argument does not have.
+pub(crate) fn unknown(operation: &'static str, word: &str, fix: &'static str) -> PyErr {
+    raise(Error::invalid_input(operation, format!("{word:?}")).cause("there is no such").fix(fix))
 }
 
 /// `{"nofile": 1024}` or `{"nofile": (soft, hard)}`; -1 is no limit, as `resource.RLIM_INFINITY`.

@@ -61,7 +61,7 @@ impl<'py> FromPyObject<'_, 'py> for Shown {
 }
 
 /// PEM as bytes, or the path of a file that has it.
-struct Pem(Vec<u8>);
+pub(crate) struct Pem(pub(crate) Vec<u8>);
 
 impl<'py> FromPyObject<'_, 'py> for Pem {
     type Error = PyErr;

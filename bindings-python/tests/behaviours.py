@@ -414,8 +414,9 @@ class Passage:
         self._face.open(path)
 
     def _image_import(self, given: Json, expected: Json) -> None:
-        assert given.keys() == {"tar", "as"}
-        check_image(expected, self._face.images("import_", given["tar"], given["as"]))
+        tar, name = given.pop("tar"), given.pop("as")
+        assert given.keys() <= {"max_size"}
+        check_image(expected, self._face.images("import_", tar, name, **given))
 
     def _image_load(self, path: str, expected: Json) -> None:
         check_image(expected, self._face.images("load", path))
@@ -479,7 +480,10 @@ class Passage:
         if progress:
             given["progress"] = told.append
         unpacked = given.get("unpack", True)
-        assert given.keys() <= {"registries", "platform", "parallel", "unpack", "progress"}
+        known = {"registries", "platform", "parallel", "unpack", "progress", "policy", "max_size"}
+        assert given.keys() <= known
+        if "policy" in given:
+            given["policy"] = policy(given["policy"])
         given["registries"] = access(given["registries"])
         image = self._face.images("pull", reference, **given)
         if progress:
@@ -578,6 +582,21 @@ def access(given: list[Json]) -> dict[str, skep.Access]:
         assert not one, f"unknown options {one}"
         found[name] = skep.Access(**options)
     return found
+
+
+def policy(given: Json) -> skep.Policy:
+    assert given.keys() == {"default", "prefixes"}
+    assert all(one.keys() == {"prefix", "require"} for one in given["prefixes"])
+    prefixes = {one["prefix"]: requirement(one["require"]) for one in given["prefixes"]}
+    return skep.Policy(requirement(given["default"]), prefixes)
+
+
+def requirement(given: Any) -> Any:
+    if isinstance(given, str):
+        return given
+    keys = [pem.encode() for pem in given.pop("keys")]
+    assert given.keys() <= {"at_least", "identity"}
+    return skep.Signed(keys, **given)
 
 
 def mount(given: Json) -> skep.Mount:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import fcntl
+import hashlib
+import json
 import os
 import pickle
 import re
 import socket
+import subprocess
 import textwrap
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +30,8 @@ from conftest import IMAGE, temporary
 from test_host import run_program
 
 HTTP = skep.Access(plain_http=True)
+KEYS = Path(__file__).parents[2] / "core/src/image/signature/testdata"
+PEM = (KEYS / "p256.pub").read_bytes()
 
 # Of a program in a process of its own: a registry that never answers.
 SILENT = """
@@ -203,6 +210,124 @@ def test_a_waiting_pull_lets_other_threads_run(engine: skep.Engine, silent: sock
             connection.close()
 
 
+def test_a_policy_wants_all_of_its_keys(own_engine: skep.Engine, registry: str) -> None:
+    images, reference = own_engine.images, f"{registry}/skep/python-policy:1"
+    images.push(IMAGE, reference, registries={registry: HTTP})
+    images.remove(IMAGE)
+    # In each form that a key has, and by each identity.
+    pair = skep.Signed([PEM, str(KEYS / "rsa.pub"), KEYS / "p384.pub"], at_least=2)
+    signed = [pair, skep.Signed([PEM], identity={"named": reference})]
+    signed += [skep.Signed([PEM], identity=word) for word in ("signed_tag", "exact", "repository")]
+    for wanted in signed:
+        policy = skep.Policy(default="accept", prefixes={f"{registry}/skep": wanted})
+        for progress in (None, print):
+            with pytest.raises(skep.PermissionDeniedError, match="there is no signature") as raised:
+                images.pull(
+                    reference, registries={registry: HTTP}, policy=policy, progress=progress
+                )
+            assert raised.value.operation == "accept"
+            assert raised.value.subject == reference
+    assert images.list() == []
+    assert repr(pair) == "<skep.Signed>"
+    assert repr(skep.Policy("reject", {registry: pair})) == "<skep.Policy>"
+
+
+def send(method: str, url: str, data: bytes, kind: str) -> str:
+    """A request to a registry; where it says to go on."""
+    request = urllib.request.Request(url, data, {"Content-Type": kind}, method=method)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        location: str = response.headers["Location"]
+    return location
+
+
+def sign(reference: str, name: str, digest: str, directory: Path) -> bytes:
+    """Signs an image of a registry as `name`, as cosign does, with a key that is returned."""
+    registry, _, path = reference.rpartition(":")[0].partition("/")
+    base = f"http://{registry}/v2/{path}"
+
+    def openssl(*arguments: str) -> bytes:
+        return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout
+
+    def blob(data: bytes, kind: str) -> dict[str, Any]:
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        location = send("POST", f"{base}/blobs/uploads/", b"", kind)
+        send("PUT", f"{location}&digest={digest}", data, "application/octet-stream")
+        return {"mediaType": kind, "digest": digest, "size": len(data)}
+
+    identity = {"docker-reference": name}
+    critical = {"type": "cosign container image signature", "identity": identity}
+    critical["image"] = {"docker-manifest-digest": digest}
+    payload, key = directory / "payload", str(directory / "key")
+    payload.write_text(json.dumps({"critical": critical, "optional": None}))
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    signature = base64.b64encode(openssl("dgst", "-sha256", "-sign", key, str(payload)))
+    layer = blob(payload.read_bytes(), "application/vnd.dev.cosign.simplesigning.v1+json")
+    layer["annotations"] = {"dev.cosignproject.cosign/signature": signature.decode()}
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": kind, "layers": [layer]}
+    manifest["config"] = blob(b"{}", "application/vnd.oci.image.config.v1+json")
+    tag = f"{digest.replace(':', '-')}.sig"
+    send("PUT", f"{base}/manifests/{tag}", json.dumps(manifest).encode(), kind)
+    return openssl("ec", "-in", key, "-pubout")
+
+
+@pytest.mark.parametrize(
+    ("signed_tag", "taken"),
+    [
+        ("", {"signed_tag", "repository", "named"}),
+        (":1", {"signed_tag", "exact", "repository", "named"}),
+        (":2", {"repository", "named"}),
+    ],
+)
+def test_a_policy_takes_what_is_signed(
+    own_engine: skep.Engine, directory: Path, registry: str, signed_tag: str, taken: set[str]
+) -> None:
+    images, repository = own_engine.images, f"{registry}/skep/python-signed{len(taken)}"
+    reference, reach = f"{repository}:1", {registry: HTTP}
+    digest = images.push(IMAGE, reference, registries=reach)
+    key = sign(reference, f"{repository}{signed_tag}", digest, directory)
+    wanted = {
+        "signed_tag": skep.Signed([PEM, key]),
+        "exact": skep.Signed([key], identity="exact"),
+        "repository": skep.Signed([key], identity="repository"),
+        "named": skep.Signed([key], identity={"named": repository}),
+        "other": skep.Signed([key], identity={"named": f"{repository}-other"}),
+        "two": skep.Signed([PEM, key], at_least=2, identity="repository"),
+    }
+    found: set[str] = set()
+    for word, signed in wanted.items():
+        policy = skep.Policy("reject", {registry: signed})
+        with contextlib.suppress(skep.PermissionDeniedError):
+            assert images.pull(reference, registries=reach, policy=policy).digest == digest
+            found.add(word)
+    assert found == taken
+
+
+def test_a_bound_holds_wherever_images_come_in(
+    own_engine: skep.Engine, rootfs: Path, directory: Path, registry: str
+) -> None:
+    images, tar = own_engine.images, directory / "saved.tar"
+    reference, reach = f"{registry}/skep/python-bound:1", {registry: HTTP}
+    images.push(IMAGE, reference, registries=reach)
+    images.save(IMAGE, tar)
+    images.remove(IMAGE)
+    calls: list[Callable[[str], object]] = [
+        lambda most: images.load(tar, max_size=most).layers(),
+        lambda most: [image.layers() for image in images.load_all(tar, max_size=most)],
+        lambda most: images.import_(rootfs, max_size=most),
+        lambda most: images.pull(reference, registries=reach, max_size=most),
+        lambda most: images.pull(reference, registries=reach, progress=print, max_size=most),
+        lambda most: images.pull(reference, registries=reach, unpack=False, max_size=most).layers(),
+    ]
+    for call in calls:
+        with pytest.raises(skep.ResourceExhaustedError, match="more than 4096 bytes"):
+            call("4k")
+        for image in images.list():
+            images.remove(image.id)
+    for call in calls:
+        call("64m")
+
+
 def test_the_closed_registry(own_engine: skep.Engine, registry: str) -> None:
     name, ca = os.environ["SKEP_TEST_REGISTRY_CLOSED"], os.environ["SKEP_TEST_REGISTRY_CA"]
     password = skep.Credentials.password("bee", "skep-secret")
@@ -223,6 +348,8 @@ anything: Any = object()
 # Of no type, for what is wrong by its types.
 access: Any = skep.Access
 registries: Any = skep.Registries
+signed: Any = skep.Signed
+policy: Any = skep.Policy
 
 
 WRONG: list[tuple[Callable[[Any], object], type[Exception], str]] = [
@@ -258,6 +385,52 @@ WRONG: list[tuple[Callable[[Any], object], type[Exception], str]] = [
         skep.InvalidInputError,
         '"http://x" is no registry\'s name',
     ),
+    (lambda _: signed([]), skep.InvalidInputError, "cannot require signatures by 1 of 0 keys"),
+    (lambda _: signed([PEM], at_least=2), skep.InvalidInputError, "by 2 of 1 keys"),
+    (lambda _: signed([PEM, PEM], at_least=2), skep.InvalidInputError, "by 2 of 1 keys"),
+    (lambda _: signed([PEM], at_least=0), skep.InvalidInputError, "by 0 of 1 keys"),
+    (
+        lambda _: signed([PEM], at_least=-1),
+        skep.InvalidInputError,
+        "cannot require -1 signatures; give at least 1",
+    ),
+    (lambda _: signed([PEM], at_least=2**64), skep.InvalidInputError, "signatures; give fewer"),
+    (lambda _: signed([PEM], at_least=1.5), TypeError, ""),
+    (lambda _: signed([PEM[:40]]), skep.InvalidInputError, "cannot use public key given in PEM"),
+    (lambda _: signed(["/no/such"]), FileNotFoundError, "/no/such"),
+    (lambda _: signed([anything]), TypeError, ""),
+    (lambda _: signed(PEM), TypeError, ""),
+    (lambda _: signed("ours.pub"), TypeError, ""),
+    (
+        lambda _: signed([PEM], identity="tag"),
+        skep.InvalidInputError,
+        'cannot compare signed names by "tag": there is no such; give "signed_tag", "exact"',
+    ),
+    (lambda _: signed([PEM], identity={}), TypeError, '{"named": reference} alone'),
+    (lambda _: signed([PEM], identity={"named": "x", "tag": "y"}), TypeError, "alone, not dict"),
+    (lambda _: signed([PEM], identity={"named": "a b"}), skep.InvalidInputError, '"a b"'),
+    (lambda _: signed([PEM], identity={"named": 1}), TypeError, ""),
+    (lambda _: signed([PEM], identity=1), TypeError, "expected an identity, not int"),
+    (lambda _: policy(), TypeError, "default"),
+    (
+        lambda _: policy("refuse"),
+        skep.InvalidInputError,
+        'cannot require "refuse": there is no such; give "accept", "reject" or Signed',
+    ),
+    (lambda _: policy(None), TypeError, '"accept", "reject" or Signed, not NoneType'),
+    (lambda _: policy("reject", ["docker.io"]), TypeError, ""),
+    (lambda _: policy("reject", {"docker.io": PEM}), TypeError, "or Signed, not bytes"),
+    (lambda _: policy("reject", {1: "accept"}), TypeError, ""),
+    (
+        lambda _: policy("reject", {"debian": "accept"}),
+        skep.InvalidInputError,
+        'cannot set the policy for "debian": it is no part of a complete name',
+    ),
+    (lambda images: images.pull("x", policy="reject"), TypeError, "'Policy'"),
+    (lambda images: images.pull("x", max_size=-1), skep.InvalidInputError, 'read the size "-1"'),
+    (lambda images: images.load("x", max_size="much"), skep.InvalidInputError, "much"),
+    (lambda images: images.load_all("x", max_size=1.5), TypeError, ""),
+    (lambda images: images.import_("x", max_size=2**63), skep.InvalidInputError, "below 2^63"),
     (lambda images: images.pull("a b"), skep.InvalidInputError, 'parse reference "a b"'),
     (
         lambda images: images.pull("x", platform="linux"),
@@ -608,6 +781,18 @@ def test_progress_is_told_in_the_loop(rootfs: Path, directory: Path, registry: s
             assert len((await engine.images.disk_usage()).images) == 2
             with pytest.raises(TypeError):
                 await engine.images.pull("x", progress=anything)
+            with pytest.raises(skep.PermissionDeniedError) as raised:
+                await engine.images.pull(
+                    reference, registries=registries, policy=skep.Policy("reject")
+                )
+            assert raised.value.operation == "accept"
+            for call in (
+                lambda: engine.images.import_(rootfs, max_size=1000),
+                lambda: engine.images.load(directory / "saved.tar", max_size=1000),
+                lambda: engine.images.load_all(directory / "saved.tar", max_size=1000),
+            ):
+                with pytest.raises(skep.ResourceExhaustedError):
+                    await call()
 
     asyncio.run(main())
 

@@ -47,6 +47,13 @@ def images(engine: skep.Engine) -> None:
     assert_type(image.diff(image)[0].kind, skep.ChangeKind)
     assert_type(engine.images.prune("unused").images, "list[str]")
     assert_type(image.squash("x", author="me", time=1.5, config={"Cmd": None}), skep.Image)
+    ours = skep.Signed([b"", "ours.pub"], at_least=2, identity={"named": "r.example/app"})
+    policy = skep.Policy(default="reject", prefixes={"r.example": ours, "docker.io": "accept"})
+    assert_type(engine.images.pull("x", policy=policy, max_size="16g"), skep.Image)
+    assert_type(engine.images.load_all("x", max_size=1 << 30), "list[skep.Image]")
+    skep.Policy("signed")  # type: ignore[arg-type]  # pyright: ignore
+    skep.Signed([b""], identity="tag")  # type: ignore[arg-type]  # pyright: ignore
+    skep.Signed([b""], identity={"name": "x"})  # type: ignore[arg-type]  # pyright: ignore
     engine.images.prune("all")  # type: ignore[arg-type]  # pyright: ignore
     image.squash(autor="me")  # type: ignore[call-arg]  # pyright: ignore
     engine.run("app:1", keep_files=True)  # type: ignore[call-overload]  # pyright: ignore
@@ -58,6 +65,8 @@ async def loops(engine: skep.aio.Engine) -> None:
     assert_type(await engine.run("app:1"), skep.CompletedContainer[bytes])
     assert_type(await engine.run("app:1", text=True), skep.CompletedContainer[str])
     image = await engine.images.pull("x", registries=skep.aio.Registries(), progress=print)
+    await engine.images.pull("x", policy=skep.Policy("accept"), max_size=1 << 30)
+    await engine.images.load("x", max_size="1g")
     assert_type(image, skep.aio.Image)
     assert_type(await image.diff(image), "list[skep.Change]")
     assert_type((await engine.run(image)).stdout, bytes)

@@ -54,7 +54,18 @@ from skep._results import (
     PushProgress,
     Usage,
 )
-from skep._skep import Access, Cancel, Credentials, Image, Images, Mount, Registries, Root
+from skep._skep import (
+    Access,
+    Cancel,
+    Credentials,
+    Image,
+    Images,
+    Mount,
+    Policy,
+    Registries,
+    Root,
+    Signed,
+)
 
 # Where they are to be imported from, for messages, documentation and pickles.
 for _class in (Child, Engine, *Error.__subclasses__(), *ContainerError.__subclasses__()):
@@ -106,6 +117,7 @@ __all__ = [
     "Options",
     "OutOfMemoryError",
     "PermissionDeniedError",
+    "Policy",
     "Pruned",
     "PullProgress",
     "PushProgress",
@@ -113,6 +125,7 @@ __all__ = [
     "Registries",
     "ResourceExhaustedError",
     "Root",
+    "Signed",
     "TimeoutError",
     "UnsupportedError",
     "Usage",

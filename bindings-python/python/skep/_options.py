@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypedDict, Union
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Union
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from skep._skep import Access, Image, Mount, Registries, Root
+    from skep._skep import Access, Image, Mount, Registries, Root, Signed
 
 StrPath: TypeAlias = Union[str, "os.PathLike[str]"]
 Source: TypeAlias = Union[str, "Image", "Root"]
 Stream: TypeAlias = int | IO[Any] | None
 Reach: TypeAlias = Union["Registries", "Mapping[str, Access]"]
 Pem: TypeAlias = bytes | StrPath
+Requirement: TypeAlias = Union[Literal["accept", "reject"], "Signed"]
+
+
+class Named(TypedDict):
+    """The repository that must have been signed; an identity of `Signed`."""
+
+    named: str
+
+
+Identity: TypeAlias = Literal["signed_tag", "exact", "repository"] | Named
 
 
 class Options(TypedDict, total=False):

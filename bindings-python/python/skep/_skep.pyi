@@ -6,7 +6,16 @@ from typing import Any, Literal, final
 
 from typing_extensions import Unpack
 
-from skep._options import CommitOptions, Pem, Reach, Source, Stream, StrPath
+from skep._options import (
+    CommitOptions,
+    Identity,
+    Pem,
+    Reach,
+    Requirement,
+    Source,
+    Stream,
+    StrPath,
+)
 from skep._results import (
     Change,
     CompletedContainer,
@@ -32,8 +41,10 @@ __all__ = [
     "Image",
     "Images",
     "Mount",
+    "Policy",
     "Registries",
     "Root",
+    "Signed",
     "check_seconds",
 ]
 
@@ -122,10 +133,19 @@ class Cancel:
 class Images:
     """The images of an engine's store: `engine.images`."""
 
-    def load(self, path: StrPath, *, cancel: Cancel | None = None) -> Image: ...
-    def load_all(self, path: StrPath, *, cancel: Cancel | None = None) -> list[Image]: ...
+    def load(
+        self, path: StrPath, *, max_size: int | str | None = None, cancel: Cancel | None = None
+    ) -> Image: ...
+    def load_all(
+        self, path: StrPath, *, max_size: int | str | None = None, cancel: Cancel | None = None
+    ) -> list[Image]: ...
     def import_(
-        self, tar: StrPath, reference: str | None = None, *, cancel: Cancel | None = None
+        self,
+        tar: StrPath,
+        reference: str | None = None,
+        *,
+        max_size: int | str | None = None,
+        cancel: Cancel | None = None,
     ) -> Image: ...
     def find(self, name_or_id: str) -> Image: ...
     def list(self) -> list[ImageSummary]: ...
@@ -154,6 +174,8 @@ class Images:
         platform: str | None = None,
         parallel: int | None = None,
         unpack: bool = True,
+        policy: Policy | None = None,
+        max_size: int | str | None = None,
         progress: Callable[[PullProgress], object] | None = None,
         cancel: Cancel | None = None,
     ) -> Image: ...
@@ -247,6 +269,26 @@ class Registries:
     def referrers(
         self, reference: str, artifact_type: str | None = None, *, cancel: Cancel | None = None
     ) -> list[Descriptor]: ...
+
+@final
+class Signed:
+    """A requirement of a `Policy`: signatures by given keys."""
+
+    def __new__(
+        cls,
+        keys: Sequence[Pem],
+        *,
+        at_least: int | None = None,
+        identity: Identity | None = None,
+    ) -> Signed: ...
+
+@final
+class Policy:
+    """What images must be signed by, by where they come from."""
+
+    def __new__(
+        cls, default: Requirement, prefixes: Mapping[str, Requirement] | None = None
+    ) -> Policy: ...
 
 @final
 class Root:

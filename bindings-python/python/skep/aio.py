@@ -317,20 +317,29 @@ class Images:
     def __init__(self, native: _skep.Images) -> None:
         self._native = native
 
-    async def load(self, path: StrPath) -> Image:
+    async def load(self, path: StrPath, *, max_size: int | str | None = None) -> Image:
         """Loads the only image of an archive or directory."""
-        return Image(await _cancellable(lambda cancel: self._native.load(path, cancel=cancel)))
+        load = self._native.load
+        return Image(
+            await _cancellable(lambda cancel: load(path, max_size=max_size, cancel=cancel))
+        )
 
-    async def load_all(self, path: StrPath) -> list[Image]:
+    async def load_all(self, path: StrPath, *, max_size: int | str | None = None) -> list[Image]:
         """Loads all images of an archive or directory."""
         load_all = self._native.load_all
-        images = await _cancellable(lambda cancel: load_all(path, cancel=cancel))
+        images = await _cancellable(lambda cancel: load_all(path, max_size=max_size, cancel=cancel))
         return [Image(image) for image in images]
 
-    async def import_(self, tar: StrPath, reference: str | None = None) -> Image:
+    async def import_(
+        self, tar: StrPath, reference: str | None = None, *, max_size: int | str | None = None
+    ) -> Image:
         """Makes an image of a root file system's tar archive."""
         import_ = self._native.import_
-        return Image(await _cancellable(lambda cancel: import_(tar, reference, cancel=cancel)))
+        return Image(
+            await _cancellable(
+                lambda cancel: import_(tar, reference, max_size=max_size, cancel=cancel)
+            )
+        )
 
     async def find(self, name_or_id: str) -> Image:
         """Finds an image by a name or by its id."""
@@ -373,6 +382,8 @@ class Images:
         platform: str | None = None,
         parallel: int | None = None,
         unpack: bool = True,
+        policy: _skep.Policy | None = None,
+        max_size: int | str | None = None,
         progress: Callable[[PullProgress], object] | None = None,
     ) -> Image:
         """Pulls an image from its registry; `progress` is called in the loop, and not awaited."""
@@ -386,6 +397,8 @@ class Images:
                 platform=platform,
                 parallel=parallel,
                 unpack=unpack,
+                policy=policy,
+                max_size=max_size,
                 progress=report,
                 cancel=cancel,
             )
