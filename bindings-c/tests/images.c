@@ -400,7 +400,7 @@ static void a_policy_says_what_is_pulled(void) {
     struct skep_pull_options *options = pull_options();
     struct skep_policy *policy;
     struct skep_image *pulled = NULL;
-    char text[700], reference[300], prefix[300];
+    char text[800], reference[300], prefix[300];
     snprintf(reference, sizeof reference, "%s", at_registry("policy/app:1"));
     snprintf(prefix, sizeof prefix, "%s", at_registry("policy"));
     push_as(reference);
