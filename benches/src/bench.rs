@@ -33,7 +33,7 @@ const THREADS: [usize; 3] = [1, 2, 8];
 
 /// One table: its name on the command line and the function that prints it.
 type Table = (&'static str, fn(&mut Bench) -> io::Result<()>);
-pub(crate) const TABLES: [Table; 7] = [
+pub(crate) const TABLES: [Table; 8] = [
     ("starts", Bench::starts),
     ("hosts", Bench::hosts),
     ("threads", Bench::threads),

@@ -208,6 +208,10 @@ mod tests {
             fs::write(layer.join(index.to_string()), "").unwrap();
             fs::write(layer.join("top"), index.to_string()).unwrap();
         }
+        fs::create_dir_all(layers[0].join("elsewhere/below")).unwrap();
+        fs::create_dir(layers[129].join("d")).unwrap();
+        let (redirect, flags) = ("trusted.overlay.redirect", rustix::fs::XattrFlags::empty());
+        rustix::fs::setxattr(layers[129].join("d"), redirect, b"/elsewhere", flags).unwrap();
         let workspace = Workspace::new(&seat.owned.directory, "c", &layers[0]).unwrap();
         let root = mount_in_keeper(&seat.keeper, &layers, &workspace).unwrap();
 
@@ -218,6 +222,10 @@ mod tests {
         let top = std::io::read_to_string(fs::File::from(open("top", OFlags::RDONLY))).unwrap();
         assert_eq!(top, "129");
         open("0", OFlags::RDONLY);
+        open("elsewhere/below", OFlags::PATH);
+        let redirected =
+            rustix::fs::openat(&root, "d/below", OFlags::PATH, rustix::fs::Mode::empty());
+        redirected.unwrap_err();
         open("written", OFlags::WRONLY | OFlags::CREATE);
         assert!(workspace.upper().join("written").exists());
         assert!(!layers[129].join("written").exists());

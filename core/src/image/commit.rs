@@ -81,7 +81,9 @@ impl Commit {
     }
 
     /// The most bytes that the files of the new layer may have in all, holes included: a hostile
-    /// container can have a file of any size without having written it. Without, any number.
+    /// container can have a file of any size without having written it. Without, any number; an
+    /// image that exceeds what [`Images::max_size`](super::Images::max_size) says of the default is
+    /// unpacked only with more.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = Some(bytes);
         self

@@ -34,6 +34,18 @@ pub enum Prune {
     Unused,
 }
 
+impl Prune {
+    /// Whether it takes what the index has, unless it is in use. Of an image with several manifests,
+    /// one may have lost its name to another.
+    fn takes(self, entry: &Entry) -> bool {
+        match self {
+            Prune::Files => false,
+            Prune::Nameless => entry.reference.is_none(),
+            Prune::Unused => true,
+        }
+    }
+}
+
 /// What [`Images::prune`] has removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pruned {
@@ -105,7 +117,13 @@ impl Images {
         let mut index = self.layout.index()?;
         let entries = self.entries(&index)?;
         let unused = self.unused(&entries, what)?;
-        retain(&mut index, |i| !entries[i].id().is_some_and(|id| unused.contains_key(&id)));
+        let keeps = |i: usize| {
+            let locked = entries[i].id().is_some_and(|id| unused.contains_key(&id));
+            !(locked && what.takes(&entries[i]))
+        };
+        let kept_ids: HashSet<Digest> =
+            (0..entries.len()).filter(|i| keeps(*i)).filter_map(|i| entries[i].id()).collect();
+        retain(&mut index, keeps);
         let kept = self.reachable(&index)?;
         if !unused.is_empty() {
             self.layout.write_index(&index)?;
@@ -118,7 +136,7 @@ impl Images {
         (pruned.blobs, pruned.layers) = (doomed.blobs.len() as u64, doomed.layers.len() as u64);
         self.remove_files(&staging, &doomed)?;
         self.sweep_leases(&kept)?;
-        pruned.images.extend(unused.keys());
+        pruned.images.extend(unused.keys().filter(|id| !kept_ids.contains(id)));
         pruned.images.sort();
         drop((unused, lock));
         let (partials, bytes) = self.layout.remove_partials()?;
@@ -130,21 +148,11 @@ impl Images {
         Ok(pruned)
     }
 
-    /// The images that are to go, each locked against new leases.
+    /// The images of what is to go, each locked against new leases.
     fn unused(&self, entries: &[Entry], what: Prune) -> Result<HashMap<Digest, Lock>> {
         let mut unused = HashMap::new();
-        let named: HashSet<Digest> = entries
-            .iter()
-            .filter(|entry| entry.reference.is_some())
-            .filter_map(Entry::id)
-            .collect();
-        for id in entries.iter().filter_map(Entry::id) {
-            let goes = match what {
-                Prune::Files => false,
-                Prune::Nameless => !named.contains(&id),
-                Prune::Unused => true,
-            };
-            if goes && !unused.contains_key(&id) {
+        for id in entries.iter().filter(|entry| what.takes(entry)).filter_map(Entry::id) {
+            if !unused.contains_key(&id) {
                 let lock = Lock::try_exclusive(&self.layout.lease_path(&id))?;
                 unused.extend(lock.map(|lock| (id, lock)));
             }

@@ -245,8 +245,7 @@ fn hand_over(
 ) -> io::Result<bool> {
     while let Some(mut chunk) = chunks.next() {
         cancel.check_io()?;
-        chunk.length = fill(decoder, &mut chunk.bytes)?;
-        *taken += chunk.length as u64;
+        chunk.length = fill(decoder, &mut chunk.bytes, taken)?;
         if chunk.length == 0 {
             return Ok(true);
         }
@@ -257,13 +256,16 @@ fn hand_over(
     Ok(false)
 }
 
-/// Reads until `buffer` is full or the end is there.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads until `buffer` is full or the end is there, and adds what it has `taken`.
+fn fill(input: &mut impl Read, buffer: &mut [u8], taken: &mut u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match input.read(&mut buffer[filled..]) {
             Ok(0) => break,
-            Ok(n) => filled += n,
+            Ok(n) => {
+                filled += n;
+                *taken += n as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,6 +48,9 @@ pub(super) enum Blob {
 #[derive(Debug)]
 pub(super) struct Partial {
     file: File,
+    /// Where the next bytes go: behind those that were written or hashed, and not where the file's
+    /// own position is, which a write that failed has moved.
+    end: u64,
     path: PathBuf,
     cancel: Cancel,
 }
@@ -61,7 +64,7 @@ impl Layout {
                 return Ok(Blob::Stored);
             }
             let (file, cancel) = (open(&path)?, self.cancel.clone());
-            let partial = Partial { file, path: path.clone(), cancel };
+            let partial = Partial { file, end: 0, path: path.clone(), cancel };
             Lock::share(&partial.file, &path, &self.cancel)?;
             if !partial.is_current()? {
                 continue;
@@ -206,13 +209,17 @@ impl Partial {
 
     /// Adds bytes to its end.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|error| self.failed("write", error))
+        let written = std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, self.end);
+        written.map_err(|error| self.failed("write", error))?;
+        self.end += bytes.len() as u64;
+        Ok(())
     }
 
     /// Forgets what there is.
     pub(super) fn clear(&mut self) -> Result<()> {
-        let cleared = self.file.set_len(0).and_then(|()| self.file.rewind());
-        cleared.map_err(|error| self.failed("truncate", error))
+        self.file.set_len(0).map_err(|error| self.failed("truncate", error))?;
+        self.end = 0;
+        Ok(())
     }
 
     /// Says that it is whole and checked: whoever waits may use it.
@@ -238,7 +245,7 @@ impl Partial {
             }
         }
         self.file.set_len(have)?;
-        self.file.seek(SeekFrom::Start(have))?;
+        self.end = have;
         Ok((hasher, have))
     }
 
@@ -282,6 +289,7 @@ impl Partial {
 mod tests {
     use super::*;
     use crate::image::fixture::Store;
+    use std::io::Write;
 
     const BYTES: &[u8] = b"a blob";
 
@@ -307,6 +315,25 @@ mod tests {
         let Blob::Fetched(other) = layout.partial(&blob()).unwrap() else { panic!() };
         std::fs::rename(other.path(), layout.blob_path(&blob().digest)).unwrap();
         assert!(matches!(layout.partial(&blob()).unwrap(), Blob::Stored));
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_written_over() {
+        let store = Store::new();
+        let layout = &store.images.layout;
+        let Blob::Missing(mut partial) = layout.partial(&blob()).unwrap() else { panic!() };
+        partial.append(&BYTES[..2]).unwrap();
+        // As a full disk leaves it: a part of what was to be written, and an error.
+        partial.file.seek(io::SeekFrom::End(0)).unwrap();
+        partial.file.write_all(&BYTES[2..4]).unwrap();
+        // Room was made, and the next registry goes on.
+        partial.append(&BYTES[2..]).unwrap();
+        assert_eq!(std::fs::read(partial.path()).unwrap(), BYTES);
+        partial.clear().unwrap();
+        partial.append(BYTES).unwrap();
+        partial.hash(3).unwrap();
+        partial.append(&BYTES[3..]).unwrap();
+        assert_eq!(std::fs::read(partial.path()).unwrap(), BYTES);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! Source: <https://docs.kernel.org/filesystems/overlayfs.html>
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,13 @@ const MAX_JOINED: usize = 12;
 
 /// The most layers that the kernel stacks (OVL_MAX_STACK).
 const MAX_LAYERS: usize = 500;
+
+/// What some distributions' kernels (Arch's) do if nobody says otherwise. Directories that were
+/// renamed and files whose attributes alone were changed would have their contents in a layer below,
+/// under any name: an upper directory could not be read without the mount, to commit it. And what marks
+/// such files in a layer is an image's to write.
+const FEATURES: [(&CStr, &str); 3] =
+    [(c"redirect_dir", "nofollow"), (c"metacopy", "off"), (c"index", "off")];
 
 /// Set once the kernel has shown that it does not know `lowerdir+` (before Linux 6.7).
 static NO_LOWERDIR_PLUS: AtomicBool = AtomicBool::new(false);
@@ -114,10 +122,10 @@ fn finish(context: OwnedFd, writable: Writable<'_>) -> Result<OwnedFd, Errno> {
     let (upper, work) = (open_directory(writable.upper)?, open_directory(writable.work)?);
     fsconfig_set_string(context, c"upperdir", name(&upper))?;
     fsconfig_set_string(context, c"workdir", name(&work))?;
-    // Whatever the kernel was built with: a layer's marks are an image's to write.
-    fsconfig_set_string(context, c"redirect_dir", c"nofollow")?;
-    fsconfig_set_string(context, c"metacopy", c"off")?;
     fsconfig_set_flag(context, c"volatile")?;
+    for (feature, off) in FEATURES {
+        fsconfig_set_string(context, feature, off)?;
+    }
     fsconfig_create(context)?;
     // No devices but those that the container's /dev binds.
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
@@ -137,5 +145,35 @@ fn explain(errno: Errno, layers: &[PathBuf], writable: Writable<'_>) -> Error {
         )),
         (None, Errno::PERM) => error.fix("run as root: skep does not run rootless yet"),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::XattrFlags;
+    use std::fs;
+
+    #[test]
+    fn contents_are_never_those_of_another_name() {
+        if !rustix::process::geteuid().is_root() {
+            return println!("skipped: mounting needs root");
+        }
+        let directory = tempfile::Builder::new().prefix("skep-overlay-").tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for name in ["low/elsewhere", "top/d", "upper", "work"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("low/elsewhere/f"), "").unwrap();
+        let redirect = "trusted.overlay.redirect";
+        rustix::fs::setxattr(at("top/d"), redirect, b"/elsewhere", XattrFlags::empty()).unwrap();
+        let (upper, work) = (at("upper"), at("work"));
+        let writable = Writable { upper: &upper, work: &work };
+        let Mounted::Yes(root) = mount(&[at("low"), at("top")], writable).unwrap() else {
+            return println!("skipped: this kernel knows no fsopen");
+        };
+        let open = |name: &str| rustix::fs::openat(&root, name, OFlags::PATH, Mode::empty());
+        open("elsewhere/f").unwrap();
+        open("d/f").unwrap_err();
     }
 }

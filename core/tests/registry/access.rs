@@ -52,6 +52,21 @@ fn a_password_is_shown_when_it_is_asked_for() {
     assert!(error.to_string().contains("log in with docker or podman"), "{error}");
 }
 
+#[test]
+fn what_lets_in_is_not_displayed() {
+    let server = Server::start(|asked| match asked.header("authorization") {
+        Some(BASIC) => Reply::new(200, "{}"),
+        _ => closed(r#"Basic realm="skep""#),
+    });
+    let registries = quick().access(server.name(), credentials());
+    registries.ping(&server.name()).unwrap();
+    let options = PullOptions::new().registries(&registries);
+    let secret = BASIC.strip_prefix("Basic ").unwrap();
+    for shown in [format!("{registries:?}"), format!("{options:#?}")] {
+        assert!(shown.contains("Credentials(..)") && !shown.contains(secret), "{shown}");
+    }
+}
+
 /// A registry that wants a token, and the server that gives it: it counts in its tokens.
 fn with_tokens() -> (Server, Server) {
     let given = std::sync::atomic::AtomicU32::new(0);
@@ -224,6 +239,49 @@ fn from_https_to_http_go_blobs_only_and_without_credentials() {
 }
 
 #[test]
+fn neither_an_upload_nor_a_list_goes_on_by_plain_http() {
+    if !have("openssl") {
+        return;
+    }
+    let directory = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+    make_certificates(directory.path());
+    let pem = std::fs::read(directory.path().join("ca.pem")).unwrap();
+    let plain = Server::start(|_| Reply::new(201, r#"{"tags": ["forged"]}"#));
+    let to = format!("http://{}/next", plain.name());
+    let server =
+        Server::start_tls(server_config(directory.path(), false), move |asked| {
+            match asked.method.as_str() {
+                "HEAD" => Reply::new(404, ""),
+                "GET" => Reply::new(200, r#"{"tags": ["1"]}"#)
+                    .header("Link", format!(r#"<{to}>; rel="next""#)),
+                "PATCH" => Reply::new(202, "").header("Location", &to),
+                "POST" if asked.target.starts_with("/v2/direct/") => {
+                    Reply::new(202, "").header("Location", &to)
+                }
+                "POST" => Reply::new(202, "").header("Location", "/up"),
+                _ => Reply::new(201, ""),
+            }
+        });
+    let access = Access::new().certificate_authority(&pem).unwrap();
+    let registries = quick().access(server.name(), access);
+    let store = Store::new();
+    let image = store.images.load(made().archive(store.root(), "x:1")).unwrap();
+    let push = |repository: &str| {
+        let options = PushOptions::new().registries(&registries).chunk(100);
+        store.images.push(&image, &format!("{}/{repository}:1", server.name()), &options)
+    };
+    for error in [
+        push("direct").unwrap_err(),
+        push("later").unwrap_err(),
+        registries.tags(&format!("{}/app", server.name())).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert!(error.to_string().contains("plain http"), "{error}");
+    }
+    assert_eq!(plain.asked().len(), 0);
+}
+
+#[test]
 fn a_client_certificate_is_shown() {
     if !have("openssl") {
         return;
@@ -280,6 +338,39 @@ fn a_helper_is_asked_and_no_child_of_the_host() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(server.asked().len(), 2);
+}
+
+/// Tells the copy of this program that it is one.
+const PROXIED: &str = "SKEP_TEST_PROXIED";
+
+/// Not a test of its own: a process whose environment has a proxy of a kind that is not spoken.
+#[test]
+fn proxied_process() {
+    if std::env::var_os(PROXIED).is_none() {
+        return;
+    }
+    let error = quick().ping("registry.invalid").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("SOCKS") && !error.to_string().contains("secret"));
+    // By NO_PROXY and on this machine, none is asked.
+    let error = quick().ping("direct.invalid").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    let server = Server::start(|_| Reply::new(200, "{}"));
+    server.registries().ping(&server.name()).unwrap();
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_not_passed_by() {
+    for proxy in ["socks5://user:secret@127.0.0.1:9", "socks5h://127.0.0.1:9"] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "access::proxied_process", "--nocapture"])
+            .env(PROXIED, "")
+            .env("ALL_PROXY", proxy)
+            .env("NO_PROXY", "direct.invalid")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]

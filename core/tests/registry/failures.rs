@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 use skep::ErrorKind;
 use skep::image::Digest;
-use skep::image::registry::PullOptions;
+use skep::image::registry::{Access, PullOptions, PushOptions};
 
 use crate::image::{Made, OCI_INDEX, OCI_MANIFEST, Store, descriptor, is_root};
-use crate::scripted::{Asked, Reply, Server, registry};
+use crate::scripted::{Asked, Reply, Server, quick, registry};
 
 fn made() -> Made {
     Made::new("failures", &[300_000])
@@ -70,6 +70,107 @@ fn fails(server: &Server, kind: ErrorKind) -> String {
     let text = error.to_string();
     assert!(text.starts_with(&format!("cannot pull {name}: ")), "{text}");
     text
+}
+
+/// A registry that refuses the first blob that is sent, once the second one is under way, and takes
+/// that one only after who sent the first has the refusal. How many bytes of the second came.
+fn refuses_one_of_two(listener: std::net::TcpListener) -> u64 {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let mut sending = Vec::new();
+    while sending.len() < 2 {
+        let mut stream = listener.accept().unwrap().0;
+        let mut lines = BufReader::new(stream.try_clone().unwrap());
+        let (mut head, mut expected) = (String::new(), "");
+        while lines.read_line(&mut head).unwrap() > 2 {}
+        if head.starts_with("HEAD") {
+            expected = "404 No\r\n";
+        } else if head.starts_with("POST") {
+            expected = "202 Yes\r\nLocation: /up\r\n";
+        }
+        match expected {
+            "" => sending.push((stream, lines, large(&head))),
+            answer => {
+                write!(stream, "HTTP/1.1 {answer}Content-Length: 0\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+            }
+        }
+    }
+    // The small one first.
+    sending.sort_by_key(|(_, _, large)| *large);
+    let (mut second, mut rest, _) = sending.pop().unwrap();
+    let (mut first, mut unread, _) = sending.pop().unwrap();
+    first.write_all(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    first.shutdown(std::net::Shutdown::Write).unwrap();
+    // Until it is closed by who has read the refusal, or given up to send.
+    let _ = std::io::copy(&mut unread, &mut std::io::sink());
+    let mut come = 0;
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(n @ 1..) = rest.read(&mut buffer) {
+        come += n as u64;
+        if come >= SENT {
+            let _ = second.write_all(b"HTTP/1.1 201 Yes\r\nContent-Length: 0\r\n\r\n");
+            break;
+        }
+    }
+    come
+}
+
+/// Whether a request announces more than a megabyte.
+fn large(head: &str) -> bool {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.any(|(name, value)| {
+        name.eq_ignore_ascii_case("content-length") && value.parse::<u64>().unwrap() > 1 << 20
+    })
+}
+
+/// Far more than the kernel keeps of what is sent.
+const SENT: u64 = 64 << 20;
+
+#[test]
+fn who_sends_a_blob_ends_when_another_is_refused() {
+    let made = Made::new("s", &[1000, SENT as usize]);
+    let store = Store::new();
+    let image = store.images.load(made.archive(store.root(), "x:1")).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = listener.local_addr().unwrap().to_string();
+    let serving = std::thread::spawn(move || refuses_one_of_two(listener));
+    let access = Access::new().plain_http();
+    let options = PushOptions::new().registries(&quick().access(&*name, access)).parallel(2);
+    let error = store.images.push(&image, &format!("{name}/app:1"), &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    let come = serving.join().unwrap();
+    assert!(come < SENT, "{come} bytes came all the same");
+}
+
+#[test]
+fn who_looks_for_a_blob_ends_when_another_is_refused() {
+    let (asked, both) = (AtomicU32::new(0), std::sync::Barrier::new(2));
+    let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => {
+            both.wait();
+            Reply::new(403, "")
+        }
+        1 => {
+            both.wait();
+            Reply::new(503, "").header("Retry-After", "5")
+        }
+        _ => Reply::new(503, ""),
+    });
+    let store = Store::new();
+    let image = store.images.load(Made::new("l", &[1000]).archive(store.root(), "x:1")).unwrap();
+    let options = PushOptions::new().registries(&server.registries()).parallel(2);
+    let to = format!("{}/app:1", server.name());
+    let error = store.images.push(&image, &to, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert_eq!(server.asked().len(), 2, "it is not asked again");
+}
+
+#[test]
+fn any_timeout_is_one() {
+    let server = Server::start(|_| Reply::new(200, "{}"));
+    for timeout in [Duration::MAX, Duration::from_secs(u64::MAX / 10)] {
+        server.registries().timeout(timeout).ping(&server.name()).unwrap();
+    }
 }
 
 #[test]

@@ -106,9 +106,10 @@ fn small_disk_process() {
     };
     let store = disk.join("store");
     std::fs::create_dir(&store).unwrap();
-    // One layer after the other: two are whole then, and the third has begun.
+    // One layer after the other: two are whole then, and the third has begun. What is unpacked
+    // meanwhile would take room as well.
     let registries = quick().access(server, Access::new().plain_http());
-    let options = PullOptions::new().registries(&registries).parallel(1);
+    let options = PullOptions::new().registries(&registries).parallel(1).unpack(false);
     let pull_in_turn = || {
         let image = Images::open(&store)?.pull(&format!("{server}/app:1"), &options)?;
         Ok(*image.id())

@@ -248,3 +248,25 @@ fn a_lease_keeps_the_blobs_of_each_of_an_image_s_manifests() {
     drop(other.lease().unwrap());
     store.images.remove("a:2").unwrap();
 }
+
+#[test]
+fn a_manifest_that_lost_its_name_to_another_of_the_same_image_is_nameless() {
+    use crate::image::fixture::gzip;
+    let store = Store::new();
+    let layers = layers("a");
+    let compressed: Vec<Vec<u8>> = layers.iter().map(|layer| gzip(layer)).collect();
+    for blobs in [&layers, &compressed] {
+        let bytes = docker_archive(&config(&layers), blobs, &["a:1"]);
+        store.images.load(store.file("a.tar", &bytes)).unwrap();
+    }
+    let image = store.images.find("a:1").unwrap();
+    let lease = image.lease().unwrap();
+    assert_eq!(store.images.prune(Prune::Nameless).unwrap(), Pruned::default());
+    drop(lease);
+    let pruned = store.images.prune(Prune::Nameless).unwrap();
+    // Its manifest and two layers; the image stays.
+    assert_eq!((&*pruned.images, pruned.blobs), (&[][..], 3));
+    assert_eq!(store.images.find("a:1").unwrap().digest(), image.digest());
+    assert_eq!(store.images.disk_usage().unwrap().unneeded, 0);
+    image.lease().unwrap();
+}

@@ -7,6 +7,7 @@ use ureq::http::header::{ACCEPT, CONTENT_TYPE, LINK};
 
 use super::client::{Action, Client};
 use super::failure::{Failure, Outcome, short};
+use super::parallel::Stop;
 use super::settings::Registries;
 use super::transport::Request;
 use super::url::{Url, encode, next_link};
@@ -228,6 +229,7 @@ impl Client {
             let response = self.send(&Request::get(url))?;
             let link = response.header(LINK.as_str()).and_then(next_link);
             let next = link.map(|link| Url::parse(link, Some(&response.url))).transpose()?;
+            next.iter().try_for_each(|next| response.check_safe(next))?;
             let page = response.read(MAX_DOCUMENT.min(left))?;
             left -= page.len() as u64;
             each(&page)?;
@@ -252,9 +254,9 @@ impl Client {
     }
 
     /// Whether the repository has a blob.
-    pub(super) fn has_blob(&self, digest: &Digest) -> Outcome<bool> {
+    pub(super) fn has_blob(&self, digest: &Digest, stop: &Stop) -> Outcome<bool> {
         let url = self.url(&format!("blobs/{digest}"));
-        match self.send(&Request::new(Method::HEAD, url)) {
+        match self.send_until(&Request::new(Method::HEAD, url), stop) {
             Ok(_) => Ok(true),
             Err(failure) if failure.status == Some(404) => Ok(false),
             Err(failure) => Err(failure),

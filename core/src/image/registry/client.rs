@@ -118,11 +118,16 @@ impl Client {
 
     /// Sends a request until it is granted or refused for good; an answer is one that says yes.
     pub(super) fn send(&self, request: &Request<'_>) -> Outcome<Response> {
-        let (mut retry, stop) = (self.retry(), Stop::new(&self.cancel));
+        self.send_until(request, &Stop::new(&self.cancel))
+    }
+
+    /// As [`send`](Self::send), but not again once `stop` is set.
+    pub(super) fn send_until(&self, request: &Request<'_>, stop: &Stop) -> Outcome<Response> {
+        let mut retry = self.retry();
         loop {
             match self.send_once(request) {
                 Ok(response) => return Ok(response),
-                Err(failure) => retry.wait(failure, &stop)?,
+                Err(failure) => retry.wait(failure, stop)?,
             }
         }
     }
@@ -232,17 +237,13 @@ impl Client {
             if !(same_method || reading && matches!(response.status, 301..=303)) {
                 return Ok(response);
             }
-            let next = response.location()?;
+            let next = match request.self_certifying {
+                true => response.location()?,
+                false => response.safe_location()?,
+            };
             response.drain();
             if !next.same_origin(&request.url) {
                 authorization = None;
-            }
-            if request.url.secure() && !next.secure() && !request.self_certifying {
-                let host = request.url.authority();
-                return Err(Failure::new(
-                    ErrorKind::PermissionDenied,
-                    format!("{host} redirects to plain http"),
-                ));
             }
             request.url = next;
         }

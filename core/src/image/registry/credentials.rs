@@ -132,7 +132,21 @@ fn read(path: &Path) -> Outcome<Option<Config>> {
         }
         Err(error) => return Err(crate::Error::os("open", subject, error).into()),
     };
-    Ok(Some(parse_document(&read_bounded(file, &subject)?, &subject)?))
+    let parsed = parse_document(&read_bounded(file, &subject)?, &subject);
+    Ok(Some(parsed.map_err(|error| without_words(error, subject))?))
+}
+
+/// The same error, without the words of the file that it may repeat: one may be a secret.
+fn without_words(error: crate::Error, subject: String) -> crate::Error {
+    use std::error::Error as _;
+    match error.source().and_then(|source| source.downcast_ref::<serde_json::Error>()) {
+        None => error,
+        Some(json) => crate::Error::new(error.kind(), "read", subject).cause(format!(
+            "it is malformed at line {}, column {}",
+            json.line(),
+            json.column()
+        )),
+    }
 }
 
 #[derive(Deserialize)]
@@ -347,6 +361,24 @@ mod tests {
             .error("pull", "a/b");
         assert_eq!(error.kind(), ErrorKind::InvalidData);
         assert!(error.to_string().contains("config.json"), "{error}");
+    }
+
+    #[test]
+    fn what_a_malformed_file_holds_is_not_repeated() {
+        let directory = tempfile::Builder::new().prefix("skep").tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        for json in [
+            r#"{"auths": {"a": {"username": "u", "password": 12345678}}}"#,
+            r#"{"auths": {"a": "12345678"}}"#,
+            r#"{"auths": {"a": {"auth": ["12345678"]}}, "credsStore": {}}"#,
+        ] {
+            std::fs::write(&path, json).unwrap();
+            let found = find(std::slice::from_ref(&path), "a", "b", |_, _| Ok(None));
+            let error = found.unwrap_err().error("pull", "a/b");
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+            assert!(error.to_string().contains("config.json"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("12345678"), "{error:?}");
+        }
     }
 
     #[test]

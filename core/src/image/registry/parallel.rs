@@ -62,6 +62,7 @@ where
     let (next, stop) = (AtomicUsize::new(0), Stop::new(cancel));
     let results: Mutex<Vec<(usize, Result<R>)>> = Mutex::new(Vec::new());
     let run = || {
+        let _told = StopAtPanic(&stop);
         while !stop.is_set() {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(i) else { return };
@@ -110,6 +111,17 @@ where
     }
     results.sort_by_key(|(i, _)| *i);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Tells the others when a thread panics: what they bring is of no use any more.
+struct StopAtPanic<'a>(&'a Stop);
+
+impl Drop for StopAtPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +176,21 @@ mod tests {
         let work = || {
             each(&[1, 2, 3], 2, "test", &Cancel::never(), |item, _| {
                 if *item == 2 { panic!("mine") } else { Ok(()) }
+            })
+        };
+        let panic = std::panic::catch_unwind(work).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"mine"));
+    }
+
+    #[test]
+    fn a_panic_ends_the_others() {
+        let work = || {
+            each(&[1, 2], 2, "test", &Cancel::never(), |item, stop| {
+                if *item == 2 {
+                    panic!("mine")
+                }
+                assert!(stop.wait(Duration::from_secs(100)), "it is told");
+                Ok(())
             })
         };
         let panic = std::panic::catch_unwind(work).unwrap_err();

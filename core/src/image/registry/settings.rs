@@ -1,6 +1,7 @@
 //! How registries are reached: what a caller may say about them, and what is kept between calls.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +21,8 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// By default, registries are asked by https, with the platform's certificates, anonymously first,
 /// and then with the credentials that docker's or podman's files have for them. Proxies are those
-/// of the environment (`HTTPS_PROXY`, `NO_PROXY`).
+/// of the environment (`ALL_PROXY`, `HTTPS_PROXY`, `NO_PROXY`), which speak HTTP; with one that
+/// speaks SOCKS, what is asked fails with `Unsupported`. This machine is asked without.
 ///
 /// Clones share connections and tokens; keep one for many calls. It starts no thread.
 ///
@@ -41,7 +43,6 @@ pub struct Registries {
 }
 
 /// What clones of [`Registries`] share.
-#[derive(Debug)]
 pub(super) struct Shared {
     /// A forked copy would speak on the same connections.
     pub(super) host: fork::Process,
@@ -52,12 +53,22 @@ pub(super) struct Shared {
     pub(super) tokens: Mutex<HashMap<(String, String), Slot>>,
 }
 
+impl fmt::Debug for Shared {
+    /// Without what is kept: tokens and passwords are in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     fn new(settings: Settings) -> Self {
         let host = fork::Process::current();
         Shared { host, settings, agents: Mutex::default(), tokens: Mutex::default() }
     }
 }
+
+/// A hundred years: as good as no timeout.
+const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A value of `Authorization`; locked while a new one is fetched, so that one thread does.
 pub(super) type Slot = Arc<Mutex<Option<String>>>;
@@ -170,7 +181,8 @@ impl Registries {
     /// How long a registry may be silent: to connect, to answer, between two pieces of a body.
     /// 60 seconds unless told otherwise. Resolving a name takes as long as the system takes.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.change(|settings| settings.timeout = timeout)
+        // Added to the time, it must still be one.
+        self.change(|settings| settings.timeout = timeout.min(MAX_TIMEOUT))
     }
 
     /// The same registries, on the same connections, with questions that `cancel` ends: they fail with

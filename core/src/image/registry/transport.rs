@@ -17,6 +17,7 @@ use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use super::client::DOCKER_HOST;
 use super::failure::{Failure, Outcome};
+use super::parallel::Stop;
 use super::settings::{Access, Shared, provider};
 use super::tcp::{TcpConnector, under};
 use super::url::Url;
@@ -50,6 +51,8 @@ pub(super) enum Payload<'a> {
         length: u64,
         /// Is told the bytes of the file up to what was sent.
         report: &'a dyn Fn(u64),
+        /// Ends it: the rest is of no use any more.
+        stop: &'a Stop,
     },
 }
 
@@ -116,6 +119,23 @@ impl Response {
         }
     }
 
+    /// Where to go on, which is not from https to plain http.
+    pub(super) fn safe_location(&self) -> Outcome<Url> {
+        let next = self.location()?;
+        self.check_safe(&next)?;
+        Ok(next)
+    }
+
+    /// Fails if `next`, to which it leads, is plain http and it was not itself.
+    pub(super) fn check_safe(&self, next: &Url) -> Outcome<()> {
+        if !self.url.secure() || next.secure() {
+            return Ok(());
+        }
+        let cause = format!("{} redirects to plain http", self.url.authority());
+        Err(Failure::new(ErrorKind::PermissionDenied, cause)
+            .fix("have the registry, or the proxy before it, name itself by https"))
+    }
+
     /// The whole body, of at most `most` bytes.
     pub(super) fn read(self, most: u64) -> Outcome<Vec<u8>> {
         let host = self.url.authority().to_owned();
@@ -159,12 +179,16 @@ struct Reported<'a, R> {
     /// Bytes of the file up to what was read of it.
     at: u64,
     report: &'a dyn Fn(u64),
+    stop: &'a Stop,
 }
 
 impl<R: Read> Read for Reported<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // What was read before is sent when more is asked for.
         (self.report)(self.at);
+        if self.stop.is_set() {
+            return Err(io::Error::other("another blob could not be sent"));
+        }
         let n = self.piece.read(buffer)?;
         self.at += n as u64;
         Ok(n)
@@ -211,6 +235,7 @@ impl Shared {
                 .fix("open the registries and the store anew there"));
         }
         let agent = self.agent(&request.url);
+        check_proxy(&agent, &request.url)?;
         let mut builder = ureq::http::Request::builder()
             .method(request.method.clone())
             .uri(request.url.to_string());
@@ -234,11 +259,11 @@ impl Shared {
             Payload::Bytes { media_type, bytes } => {
                 agent.run(builder.header(CONTENT_TYPE, media_type).body(bytes).map_err(invalid)?)
             }
-            Payload::File { mut file, offset, length, report } => {
+            Payload::File { mut file, offset, length, report, stop } => {
                 let opened = |e| Failure::from(crate::Error::os("read", "a blob", e));
                 // A description of its own, whose position others do not move.
                 file.seek(SeekFrom::Start(offset)).map_err(opened)?;
-                let mut piece = Reported { piece: file.take(length), at: offset, report };
+                let mut piece = Reported { piece: file.take(length), at: offset, report, stop };
                 let builder = builder
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .header(CONTENT_LENGTH, length);
@@ -271,7 +296,8 @@ impl Shared {
             Some(Access { authorities: Some(_), .. } | Access { client: Some(_), .. }) => {
                 url.authority()
             }
-            _ if is_loopback(url) => "localhost",
+            // No authority has a slash.
+            _ if is_loopback(url) => "/loopback",
             _ => "",
         };
         // Nothing can panic half way through a change of the map.
@@ -319,6 +345,23 @@ impl resolver::Resolver for Resolver {
     }
 }
 
+/// Fails if the environment has a proxy for `url` that is not spoken with: passed by, it would be
+/// the host's address, and who is asked, that somebody sees who should not.
+fn check_proxy(agent: &Agent, url: &Url) -> Outcome<()> {
+    use ureq::ProxyProtocol as P;
+    let Some(proxy) = agent.config().proxy() else { return Ok(()) };
+    let socks = matches!(proxy.protocol(), P::Socks4 | P::Socks4A | P::Socks5 | P::Socks5h);
+    let direct = url.to_string().parse::<Uri>().is_ok_and(|uri| proxy.is_no_proxy(&uri));
+    match socks && !direct {
+        false => Ok(()),
+        true => Err(Failure::new(
+            ErrorKind::Unsupported,
+            format!("{}: the environment's proxy for it speaks SOCKS", url.authority()),
+        )
+        .fix("set ALL_PROXY to one that speaks HTTP, or name the registry in NO_PROXY")),
+    }
+}
+
 /// Whether it is this machine, which is never asked through a proxy.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host();
@@ -341,4 +384,22 @@ fn tls(access: Option<&Access>) -> TlsConfig {
         .client_cert(access.and_then(|access| access.client.clone()))
         .unversioned_rustls_crypto_provider(Arc::new(provider()))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::registry::Registries;
+
+    #[test]
+    fn certificates_of_one_are_not_shown_to_another() {
+        let access = Access { authorities: Some(Vec::new()), ..Access::new() };
+        let registries = Registries::new().access("localhost", access);
+        for (authority, sets) in
+            [("localhost", 1), ("localhost:5000", 2), ("127.0.0.1", 2), ("other", 3), ("more", 3)]
+        {
+            registries.shared.agent(&Url::new(true, authority, "/".to_owned()));
+            assert_eq!(registries.shared.agents.lock().unwrap().len(), sets, "{authority}");
+        }
+    }
 }

@@ -42,7 +42,7 @@ impl Upload<'_> {
     /// Makes the repository have the blob, and says how it came to.
     pub(super) fn run(&self, client: &Client) -> Outcome<Pushed> {
         (self.report)(0);
-        if client.has_blob(&self.blob.digest)? {
+        if client.has_blob(&self.blob.digest, self.stop)? {
             return Ok(Pushed::Existed);
         }
         let mut retry = client.retry();
@@ -60,7 +60,7 @@ impl Upload<'_> {
 
     /// `length` bytes from `offset` on.
     fn piece(&self, offset: u64, length: u64) -> Payload<'_> {
-        Payload::File { file: &self.file, offset, length, report: self.report }
+        Payload::File { file: &self.file, offset, length, report: self.report, stop: self.stop }
     }
 
     /// Begins an upload; `None` if the blob could be mounted, and so is there.
@@ -123,7 +123,7 @@ impl Upload<'_> {
                 let cause = format!("{}: it lost count of what was sent", client.host());
                 return Err(Failure::new(ErrorKind::InvalidData, cause));
             }
-            session = response.location()?;
+            session = response.safe_location()?;
             sent = next;
         }
         Ok(session)
@@ -133,7 +133,7 @@ impl Upload<'_> {
 impl Session {
     fn of(response: &Response) -> Outcome<Self> {
         let least = response.header(LEAST).and_then(|least| least.trim().parse().ok());
-        Ok(Session { url: response.location()?, least: least.unwrap_or_default() })
+        Ok(Session { url: response.safe_location()?, least: least.unwrap_or_default() })
     }
 }
 

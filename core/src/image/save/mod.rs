@@ -50,7 +50,8 @@ struct Chosen {
 impl Images {
     /// Saves images by their names or ids into one archive, which replaces a file at `path`.
     ///
-    /// A name saves the image under that name alone, an id under all its names.
+    /// A name saves the image under that name alone, an id under all its names. A name with a digest
+    /// is saved only in the form of OCI, and only if it is the digest of the image's own manifest.
     /// [`load_all`](Self::load_all) of the archive gives the same images, by id. It is readable by
     /// its owner only, and is at `path` when it is complete: after an error or a SIGKILL the former
     /// file is there.

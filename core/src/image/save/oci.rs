@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Archive, Chosen, json};
 use crate::Result;
+use crate::image::digest::Digest;
 use crate::image::manifest::{Descriptor, Index, REF_NAME};
 
 pub(super) fn write(archive: &mut Archive<'_>, images: &[Chosen]) -> Result<()> {
@@ -20,12 +21,16 @@ pub(super) fn write(archive: &mut Archive<'_>, images: &[Chosen]) -> Result<()> 
             }
         }
         let bare = Descriptor { annotations: BTreeMap::new(), ..descriptor.clone() };
-        let named = references.iter().map(|reference| {
+        // With the digest of an index, which is not in the archive, podman refuses it.
+        let known = |digest: &Digest| *digest == descriptor.digest;
+        let names: Vec<_> =
+            references.iter().filter(|name| name.digest().is_none_or(known)).collect();
+        let named = names.iter().map(|reference| {
             let name = (REF_NAME.to_owned(), reference.to_string());
             Descriptor { annotations: BTreeMap::from([name]), ..bare.clone() }
         });
         index.manifests.extend(named);
-        if references.is_empty() {
+        if names.is_empty() {
             index.manifests.push(bare);
         }
     }

@@ -179,7 +179,11 @@ impl Encoder {
     fn overlay(&mut self, layers: usize) {
         let names: Vec<String> = (0..layers).rev().map(|index| index.to_string()).collect();
         let lower = names.join(":");
-        let data = format!("lowerdir={lower},upperdir=w/upper,workdir=w/work,volatile\0");
+        // The last three as in rootfs/overlay.rs.
+        let data = format!(
+            "lowerdir={lower},upperdir=w/upper,workdir=w/work,volatile,redirect_dir=nofollow,\
+             metacopy=off,index=off\0"
+        );
         let (data, fs) = (self.bytes(data.as_bytes()), self.text(c"overlay"));
         let (scratch, target, root) = (self.text(c"/scratch"), self.text(c"m"), self.text(c"/"));
         self.call(libc::SYS_chdir, &[scratch]);
