@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::api::target;
 use super::client::Client;
@@ -235,15 +236,22 @@ impl<'a> Pull<'a> {
         let layers = &found.manifest.layers;
         let arrivals: Vec<_> = layers.iter().map(|l| Arc::new(Arrival::new(l.size))).collect();
         let source = |i: usize| Ok(Source::Arriving(Arriving::of(&arrivals[i])));
-        let unpacked = |i: usize| self.options.report(&layers[i], layers[i].size, true);
+        // A layer that was unpacked before is passed before its blob is looked for: the later of the
+        // two tells of it, that a layer's last report is the one that says so.
+        let halves: Vec<_> = layers.iter().map(|_| AtomicBool::new(false)).collect();
+        let half = |i: usize| {
+            if halves[i].swap(true, Ordering::AcqRel) {
+                self.options.report(&layers[i], layers[i].size, true);
+            }
+        };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("skep-unpack".into());
             let unpack = begun.and_then(|begun| {
-                let work = move || drop(begun.go_on(&source, &unpacked));
+                let work = move || drop(begun.go_on(&source, &half));
                 // Without a thread it is done afterwards.
                 without_signals(|| thread.spawn_scoped(scope, work)).ok()
             });
-            let here = self.fetch_all(layers, found, &arrivals);
+            let here = self.fetch_all(layers, found, &arrivals, &half);
             arrivals.iter().for_each(|arrival| arrival.close());
             match unpack.map(|thread| thread.join()) {
                 // The caller's own: it came from its report of progress.
@@ -258,18 +266,21 @@ impl<'a> Pull<'a> {
         layers: &[Descriptor],
         found: &Found<'_>,
         arrivals: &[Arc<Arrival>],
+        fetched: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Here>> {
         let (bound, cancel) = (self.options.parallel, &self.images.layout.cancel);
-        let each: Vec<_> = layers.iter().zip(arrivals).collect();
-        parallel::each(&each, bound, OPERATION, cancel, |(layer, arrival), stop| {
+        let each: Vec<_> = layers.iter().zip(arrivals).enumerate().collect();
+        parallel::each(&each, bound, OPERATION, cancel, |(i, (layer, arrival)), stop| {
             let reported = std::cell::Cell::new(None);
-            self.fetch_blob(found, layer, stop, arrival, &|have| {
+            let here = self.fetch_blob(found, layer, stop, arrival, &|have| {
                 let enough = |last| have >= last + STEP || have == layer.size && have != last;
                 if reported.get().is_none_or(enough) {
                     reported.set(Some(have));
                     self.options.report(layer, have, false);
                 }
-            })
+            })?;
+            fetched(*i);
+            Ok(here)
         })
     }
 
