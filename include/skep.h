@@ -19,7 +19,7 @@
  * takes `error` as its last parameter: where the error is written, or NULL. An error is written
  * only by a failure, and is then yours to skep_error_free(); all other outputs are written only by a
  * success. They come last, before `error`, and may not be NULL unless it says so. Functions that set
- * an option (of a command, a pull, a push, a commit, of registries) return a code too, and keep the
+ * an option (of a command, a pull, a push, a commit, a policy, of registries) return a code too, and keep the
  * error for its use. What cannot fail returns its value.
  *
  * NULL. An object, string or output that is NULL and should not be is SKEP_INVALID_INPUT, never a
@@ -233,6 +233,30 @@ enum skep_prune {
 };
 
 /**
+ * Which name an image must have been signed under.
+ */
+enum skep_identity {
+    /**
+     * The repository that is pulled from; and the same tag, if the signature names one and the image
+     * is pulled by one. cosign signs no tag, skopeo and podman do.
+     */
+    SKEP_IDENTITY_SIGNED_TAG = 0,
+    /**
+     * The repository and the tag that are pulled, or the repository if it is pulled by its digest.
+     */
+    SKEP_IDENTITY_EXACT = 1,
+    /**
+     * The repository that is pulled from, with any tag: an older image of it can be passed off as a
+     * newer one.
+     */
+    SKEP_IDENTITY_REPOSITORY = 2,
+    /**
+     * A repository that you name, with any tag: for copies of what was signed elsewhere.
+     */
+    SKEP_IDENTITY_NAMED = 3,
+};
+
+/**
  * How a registry came to have a blob.
  */
 enum skep_pushed {
@@ -389,6 +413,19 @@ struct skep_lease;
  * How a container ended and all it has said. It never changes: any thread may read it.
  */
 struct skep_output;
+
+/**
+ * What is taken from which registry: a new one takes nothing.
+ *
+ * `prefix` is a registry, or a part of one, as complete references write it: "docker.io/library",
+ * "localhost:5000/team"; NULL is whatever has no prefix of its own. A prefix ends where a part of the
+ * name does, and of those that fit, the longest counts, alone. It is the name that is asked for that
+ * counts, and not the mirror that answers. What is said of a prefix replaces what was.
+ *
+ * Options are set by one thread at a time. Their functions return a code and may be called without
+ * looking at it: the first that failed fails every later pull, with its error.
+ */
+struct skep_policy;
 
 /**
  * What was removed. It never changes: any thread may read it.
@@ -617,6 +654,19 @@ void skep_error_free(struct skep_error *error);
  * version; SKEP_UNSUPPORTED on a network file system; SKEP_PERMISSION_DENIED without the rights.
  */
 int skep_engine_open(const char *path, struct skep_engine **engine, struct skep_error **error);
+
+/**
+ * Makes another handle of an engine, through which an image, or an archive of images, becomes at
+ * most `bytes`: what its layers are uncompressed, holes of sparse files included.
+ *
+ * It holds for what is loaded, imported, pulled and saved through it, and for the unpacking of images
+ * that are found or made there. Beyond it, these fail with SKEP_RESOURCE_EXHAUSTED and leave the store
+ * as it was. Without, an image may become 50 times as large as its blobs, or 16 GiB if that is more.
+ */
+int skep_engine_max_size(const struct skep_engine *engine,
+                         uint64_t bytes,
+                         struct skep_engine **bounded,
+                         struct skep_error **error);
 
 /**
  * Frees an engine. NULL is fine.
@@ -1134,6 +1184,48 @@ int skep_registries_referrers(const struct skep_registries *registries,
 void skep_registries_free(struct skep_registries *registries);
 
 /**
+ * Makes one that takes nothing.
+ */
+int skep_policy_new(struct skep_policy **policy, struct skep_error **error);
+
+/**
+ * Takes any image, signed or not.
+ *
+ * Errors, as with the next two: SKEP_INVALID_INPUT if `prefix` begins with no registry's name, or has
+ * a tag or digest.
+ */
+int skep_policy_accept(struct skep_policy *policy,
+                       const char *prefix);
+
+/**
+ * Takes no image, and asks no registry.
+ */
+int skep_policy_reject(struct skep_policy *policy, const char *prefix);
+
+/**
+ * Takes images that the holders of at least `at_least` different ones of `keys` have signed: with
+ * cosign and a key, or with skopeo's or podman's --sign-by-sigstore-private-key.
+ *
+ * `keys` is a list, which ends in NULL, of public keys in PEM, the text of cosign.pub for instance:
+ * ECDSA with P-256 or P-384, Ed25519, or RSA from 2048 bits. `identity` is one of
+ * `enum skep_identity`; `name` is the repository of SKEP_IDENTITY_NAMED, and NULL with the others.
+ *
+ * Errors: SKEP_INVALID_INPUT for what is no such key, for an `at_least` of 0 or above the number of
+ * different keys, or for a bad name.
+ */
+int skep_policy_require(struct skep_policy *policy,
+                        const char *prefix,
+                        const char *const *keys,
+                        size_t at_least,
+                        int identity,
+                        const char *name);
+
+/**
+ * Frees it. NULL is fine. Options of pulls that have it keep what they need of it.
+ */
+void skep_policy_free(struct skep_policy *policy);
+
+/**
  * Pulls an image from its registry, or a mirror of that, into the store, and names it `reference`.
  * What the store has already is not fetched again. `options` may be NULL: for this machine's
  * platform, by https, four blobs at once, then unpacked.
@@ -1144,7 +1236,8 @@ void skep_registries_free(struct skep_registries *registries);
  *
  * Errors: the first that an option's function returned; SKEP_INVALID_INPUT for a bad reference;
  * SKEP_NOT_FOUND if the registry has no such image; SKEP_PERMISSION_DENIED if it lets nobody in with
- * these credentials; SKEP_UNSUPPORTED if there is none for the platform; SKEP_DIGEST_MISMATCH or
+ * these credentials, or the policy refuses the image, which skep_error_operation() calls "accept";
+ * SKEP_UNSUPPORTED if there is none for the platform; SKEP_DIGEST_MISMATCH or
  * SKEP_INVALID_DATA if what comes is not what was announced; SKEP_TIMED_OUT if the registry is silent;
  * SKEP_RESOURCE_EXHAUSTED if it wants to be left alone or the disk is full; SKEP_IO if it is not
  * reached or fails; SKEP_CANCELLED, see skep_engine_cancellable().
@@ -1180,6 +1273,18 @@ int skep_pull_options_new(struct skep_pull_options **options, struct skep_error 
  */
 int skep_pull_options_set_registries(struct skep_pull_options *options,
                                      const struct skep_registries *registries);
+
+/**
+ * Pulls what `policy`, as it is now, accepts; without one, anything. It may be freed before the
+ * options.
+ *
+ * It is enforced before a blob of the image is fetched: what it refuses leaves nothing in the store.
+ * What the store has already is not looked at again when it is used.
+ *
+ * Errors: the first that a function of the policy returned.
+ */
+int skep_pull_options_set_policy(struct skep_pull_options *options,
+                                 const struct skep_policy *policy);
 
 /**
  * Pulls the image for a platform, OS/ARCHITECTURE[/VARIANT] such as "linux/arm64": this machine's by

@@ -17,7 +17,7 @@ use crate::panic::{self, call};
 #[derive(Debug)]
 pub struct skep_engine {
     pub(crate) engine: Engine,
-    /// Its own, or those that a cancel ends.
+    /// Its own, or the same with a cancel or a bound.
     pub(crate) images: Images,
 }
 
@@ -47,6 +47,28 @@ pub extern "C" fn skep_engine_open(
             false => Engine::open(path.path(call, "path")?)?,
         };
         slot.write(Box::new(engine.into()));
+        Ok(())
+    })
+}
+
+/// Makes another handle of an engine, through which an image, or an archive of images, becomes at
+/// most `bytes`: what its layers are uncompressed, holes of sparse files included.
+///
+/// It holds for what is loaded, imported, pulled and saved through it, and for the unpacking of images
+/// that are found or made there. Beyond it, these fail with SKEP_RESOURCE_EXHAUSTED and leave the store
+/// as it was. Without, an image may become 50 times as large as its blobs, or 16 GiB if that is more.
+#[unsafe(no_mangle)]
+pub extern "C" fn skep_engine_max_size(
+    engine: Option<&skep_engine>,
+    bytes: u64,
+    bounded: Option<&mut MaybeUninit<Box<skep_engine>>>,
+    error: Option<&mut MaybeUninit<Box<skep_error>>>,
+) -> c_int {
+    call("skep_engine_max_size", error, |call| {
+        let engine = call.given(engine, "engine")?;
+        let slot = call.given(bounded, "bounded")?;
+        let images = engine.images.max_size(bytes);
+        slot.write(Box::new(skep_engine { engine: engine.engine.clone(), images }));
         Ok(())
     })
 }

@@ -37,6 +37,8 @@ pub mod store;
 
 pub mod registries;
 
+pub mod policy;
+
 pub mod transfer;
 
 pub mod command;

@@ -10,6 +10,7 @@ use crate::engine::skep_engine;
 use crate::error::{skep_error, string};
 use crate::image::skep_image;
 use crate::panic::{self, call};
+use crate::policy::skep_policy;
 use crate::registries::skep_registries;
 use crate::setting::{Setting, build};
 
@@ -101,7 +102,8 @@ unsafe impl Sync for User {}
 ///
 /// Errors: the first that an option's function returned; SKEP_INVALID_INPUT for a bad reference;
 /// SKEP_NOT_FOUND if the registry has no such image; SKEP_PERMISSION_DENIED if it lets nobody in with
-/// these credentials; SKEP_UNSUPPORTED if there is none for the platform; SKEP_DIGEST_MISMATCH or
+/// these credentials, or the policy refuses the image, which skep_error_operation() calls "accept";
+/// SKEP_UNSUPPORTED if there is none for the platform; SKEP_DIGEST_MISMATCH or
 /// SKEP_INVALID_DATA if what comes is not what was announced; SKEP_TIMED_OUT if the registry is silent;
 /// SKEP_RESOURCE_EXHAUSTED if it wants to be left alone or the disk is full; SKEP_IO if it is not
 /// reached or fails; SKEP_CANCELLED, see skep_engine_cancellable().
@@ -173,6 +175,23 @@ pub extern "C" fn skep_pull_options_set_registries(
 ) -> c_int {
     pull("skep_pull_options_set_registries", options, |call, options| {
         Ok(options.registries(call.given(registries, "registries")?.get()?))
+    })
+}
+
+/// Pulls what `policy`, as it is now, accepts; without one, anything. It may be freed before the
+/// options.
+///
+/// It is enforced before a blob of the image is fetched: what it refuses leaves nothing in the store.
+/// What the store has already is not looked at again when it is used.
+///
+/// Errors: the first that a function of the policy returned.
+#[unsafe(no_mangle)]
+pub extern "C" fn skep_pull_options_set_policy(
+    options: Option<&mut skep_pull_options>,
+    policy: Option<&skep_policy>,
+) -> c_int {
+    pull("skep_pull_options_set_policy", options, |call, options| {
+        Ok(options.policy(&call.given(policy, "policy")?.get()?))
     })
 }
 

@@ -258,6 +258,16 @@ static void use_registries(struct skep_registries *registries, const char *text)
     skep_pull_options_free(pull);
 }
 
+static void use_policy(struct skep_policy *policy, const char *text) {
+    struct skep_pull_options *pull;
+    struct skep_image *none;
+    CHECK_NUMBER(skep_policy_accept(policy, NULL), SKEP_OK);
+    OK(skep_pull_options_new(&pull, &error));
+    CHECK_NUMBER(skep_pull_options_set_policy(pull, policy), SKEP_INVALID_INPUT);
+    FAILS(skep_engine_pull_image(engine, "localhost:1/x", pull, &none, &error), SKEP_INVALID_INPUT, text);
+    skep_pull_options_free(pull);
+}
+
 static void use_pull_options(struct skep_pull_options *options, const char *text) {
     struct skep_image *none;
     FAILS(skep_engine_pull_image(engine, "localhost:1/x", options, &none, &error), SKEP_INVALID_INPUT,
@@ -272,6 +282,36 @@ static void use_push_options(struct skep_push_options *options, const char *text
 static void use_commit(struct skep_commit *commit, const char *text) {
     struct skep_image *none;
     FAILS(skep_image_squash(image, commit, &none, &error), SKEP_INVALID_INPUT, text);
+}
+
+static void of_policies(void) {
+    const char *none[] = {NULL}, *garbage[] = {"garbage", NULL}, *not_text[] = {bad, NULL};
+    FAILS(skep_policy_new(NULL, &error), SKEP_INVALID_INPUT,
+          "cannot call skep_policy_new: its argument policy is NULL");
+    SETTER_NOT_UTF8(policy, skep_policy_accept, prefix, bad);
+    SETTER_NOT_UTF8(policy, skep_policy_reject, prefix, bad);
+    SETTER(policy, "cannot set the policy for \"debian\": it is no part of a complete name; "
+           "write HOST[:PORT][/PATH], for instance docker.io/library", skep_policy_reject, "debian");
+    SETTER_NULL(policy, skep_policy_require, keys, NULL, NULL, 1, SKEP_IDENTITY_EXACT, NULL);
+    SETTER_NOT_UTF8(policy, skep_policy_require, keys, NULL, not_text, 1, SKEP_IDENTITY_EXACT, NULL);
+    SETTER(policy, "cannot use public key given in PEM: it holds none; give one \"PUBLIC KEY\": "
+           "ECDSA P-256 or P-384, Ed25519, RSA from 2048 bits",
+           skep_policy_require, NULL, garbage, 1, SKEP_IDENTITY_EXACT, NULL);
+    SETTER(policy, "cannot require signatures by 1 of 0 keys: it must be at least 1, and not more "
+           "than there are keys", skep_policy_require, NULL, none, 1, SKEP_IDENTITY_EXACT, NULL);
+    SETTER_CALL(policy, skep_policy_require, "its argument identity is 4, no skep_identity", NULL, none,
+                1, 4, NULL);
+    SETTER_NULL(policy, skep_policy_require, name, NULL, none, 1, SKEP_IDENTITY_NAMED, NULL);
+    SETTER_CALL(policy, skep_policy_require, "its argument name is for SKEP_IDENTITY_NAMED only", NULL,
+                none, 1, SKEP_IDENTITY_EXACT, "x");
+    SETTER_NULL(pull_options, skep_pull_options_set_policy, policy, NULL);
+    skep_policy_free(NULL);
+}
+
+static void of_bounds(void) {
+    struct skep_engine *bounded;
+    IS_NULL(skep_engine_max_size, engine, NULL, 1, &bounded);
+    IS_NULL(skep_engine_max_size, bounded, engine, 1, NULL);
 }
 
 static void of_registries(void) {
@@ -589,6 +629,8 @@ int main(void) {
         TEST(of_what_images_return),
         TEST(of_what_is_done_with_images),
         TEST(of_cancels),
+        TEST(of_policies),
+        TEST(of_bounds),
         TEST(of_registries),
         TEST(of_pulls_and_pushes),
         TEST(of_commits),

@@ -689,6 +689,56 @@ static bool check_told(struct run *run, const struct told *told, const struct sk
     return good || fail(run, "it was not told of all layers, or of others");
 }
 
+/* Says `require` of `prefix`, which may be NULL. */
+static void set_requirement(struct run *run, struct skep_policy *policy, const char *prefix,
+                            const cJSON *require) {
+    static const char *const names[] = {"signed_tag", "exact", "repository"};
+    const cJSON *keys = cJSON_GetObjectItem(require, "keys"), *pem;
+    const cJSON *at_least = cJSON_GetObjectItem(require, "at_least");
+    const cJSON *identity = cJSON_GetObjectItem(require, "identity");
+    const char *text = cJSON_GetStringValue(require), *pems[MOST] = {NULL}, *name = NULL;
+    size_t count = 0;
+    int number = SKEP_IDENTITY_SIGNED_TAG;
+    if (text && strcmp(text, "accept") == 0) {
+        skep_policy_accept(policy, prefix);
+    } else if (text && strcmp(text, "reject") == 0) {
+        skep_policy_reject(policy, prefix);
+    } else if (!keys || !known(run, require, (const char *const[]){"keys", "at_least", "identity", NULL})) {
+        fail(run, "a requirement is wrong");
+    } else {
+        cJSON_ArrayForEach(pem, keys) pems[count++] = pem->valuestring;
+        if (cJSON_IsObject(identity)) {
+            number = SKEP_IDENTITY_NAMED;
+            name = field(run, identity, "named", 1);
+        } else if (identity) {
+            while (number < 3 && strcmp(identity->valuestring, names[number]) != 0) number++;
+        }
+        skep_policy_require(policy, prefix, pems, at_least ? (size_t)at_least->valuedouble : 1, number,
+                            name);
+    }
+}
+
+static void set_policy(struct run *run, struct skep_pull_options *options, const cJSON *value) {
+    const cJSON *one;
+    struct skep_policy *policy;
+    known(run, value, (const char *const[]){"default", "prefixes", NULL});
+    if (skep_policy_new(&policy, &run->error) != SKEP_OK) return;
+    set_requirement(run, policy, NULL, cJSON_GetObjectItem(value, "default"));
+    cJSON_ArrayForEach(one, cJSON_GetObjectItem(value, "prefixes"))
+        set_requirement(run, policy, field(run, one, "prefix", 2), cJSON_GetObjectItem(one, "require"));
+    skep_pull_options_set_policy(options, policy);
+    skep_policy_free(policy);
+}
+
+/* The run's engine, or one with the bound that `value` has, to be freed. */
+static struct skep_engine *bounded(struct run *run, const cJSON *value) {
+    const cJSON *max_size = cJSON_GetObjectItem(value, "max_size");
+    struct skep_engine *made = NULL;
+    if (!max_size) return run->engine;
+    skep_engine_max_size(run->engine, (uint64_t)max_size->valuedouble, &made, &run->error);
+    return made;
+}
+
 static bool step_pull(struct run *run, const cJSON *value, const cJSON *expect) {
     struct skep_registries *registries = make_registries(run, value);
     struct skep_pull_options *options;
@@ -714,11 +764,15 @@ static bool step_pull(struct run *run, const cJSON *value, const cJSON *expect) 
         } else if (is(key, "progress")) {
             progress = cJSON_IsTrue(key);
             if (progress) skep_pull_options_set_progress(options, tell, &told);
-        } else if (!is(key, "registries")) {
+        } else if (is(key, "policy")) {
+            set_policy(run, options, key);
+        } else if (!is(key, "registries") && !is(key, "max_size")) {
             fail(run, "a pull has no %s", key->string);
         }
     }
-    int code = skep_engine_pull_image(run->engine, reference, options, &image, &run->error);
+    struct skep_engine *through = bounded(run, value);
+    int code = skep_engine_pull_image(through, reference, options, &image, &run->error);
+    if (through != run->engine) skep_engine_free(through);
     skep_pull_options_free(options);
     if (code == SKEP_OK && progress) check_told(run, &told, image, unpack);
     return step_image(run, code, image, expect);
@@ -946,8 +1000,11 @@ static bool perform(struct run *run, const cJSON *verb, const cJSON *expect) {
         return !skep_engine_tag_image(run->engine, name, field(run, verb, "as", 2), &run->error);
     }
     if (is(verb, "image_import")) {
-        const char *tar = field(run, verb, "tar", 2), *as = field(run, verb, "as", 2);
-        code = skep_engine_import_image(run->engine, tar, as, &image, &run->error);
+        int fields = cJSON_GetObjectItem(verb, "max_size") ? 3 : 2;
+        const char *tar = field(run, verb, "tar", fields), *as = field(run, verb, "as", fields);
+        struct skep_engine *through = bounded(run, verb);
+        code = skep_engine_import_image(through, tar, as, &image, &run->error);
+        if (through != run->engine) skep_engine_free(through);
     } else if (is(verb, "image_load")) {
         code = skep_engine_load_image(run->engine, text, &image, &run->error);
     } else if (is(verb, "image_find")) {

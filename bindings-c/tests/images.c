@@ -390,6 +390,91 @@ static const char *stdout_of(struct skep_image *of) {
     return text;
 }
 
+/* Core's tests have signatures; this one has that what is said arrives. */
+static void a_policy_says_what_is_pulled(void) {
+    static const char key[] = "-----BEGIN PUBLIC KEY-----\n"
+                              "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEQiXgQV3p3IYAHJ1ckWGmm4gW+NMJ\n"
+                              "W0hAnWvhXtb0EAgUTC1x/eqFhYEv/Mf0gCLc8aUKbCwlizLVpuvqJ2/Yfg==\n"
+                              "-----END PUBLIC KEY-----\n";
+    const char *keys[] = {key, NULL};
+    struct skep_pull_options *options = pull_options();
+    struct skep_policy *policy;
+    struct skep_image *pulled = NULL;
+    char text[800], reference[300], prefix[300];
+    snprintf(reference, sizeof reference, "%s", at_registry("policy/app:1"));
+    snprintf(prefix, sizeof prefix, "%s", at_registry("policy"));
+    push_as(reference);
+
+    OK(skep_policy_new(&policy, &error));
+    OK(skep_pull_options_set_policy(options, policy));
+    CHECK_NUMBER(skep_engine_pull_image(engine, reference, options, &pulled, &error),
+                 SKEP_PERMISSION_DENIED);
+    CHECK_TEXT(skep_error_operation(error), "accept");
+    CHECK_TEXT(skep_error_subject(error), reference);
+    snprintf(text, sizeof text, "cannot accept %s: the policy's default rejects all images; "
+             "set a prefix for what is to be accepted", reference);
+    CHECK_TEXT(skep_error_message(error), text);
+    skep_error_free(error);
+
+    /* Each identity is one; the last that was said of a prefix counts, and the default may come last. */
+    for (int identity = SKEP_IDENTITY_SIGNED_TAG; identity <= SKEP_IDENTITY_NAMED; identity++) {
+        const char *name = identity == SKEP_IDENTITY_NAMED ? "docker.io/library/debian" : NULL;
+        OK(skep_policy_require(policy, prefix, keys, 1, identity, name));
+    }
+    OK(skep_policy_accept(policy, NULL));
+    OK(skep_pull_options_set_policy(options, policy));
+    snprintf(text, sizeof text, "cannot accept %s: the policy for %s requires a signature by the given "
+             "key, and there is no signature; have it signed, or give the key that has signed it",
+             reference, prefix);
+    FAILS(skep_engine_pull_image(engine, reference, options, &pulled, &error), SKEP_PERMISSION_DENIED,
+          text);
+    CHECK(pulled == NULL);
+
+    OK(skep_policy_accept(policy, prefix));
+    OK(skep_policy_reject(policy, NULL));
+    OK(skep_pull_options_set_policy(options, policy));
+    /* The options have what it said. */
+    OK(skep_policy_reject(policy, prefix));
+    skep_policy_free(policy);
+    OK(skep_engine_pull_image(engine, reference, options, &pulled, &error));
+    skep_image_free(pulled);
+    skep_pull_options_free(options);
+}
+
+static void a_bound_of_what_images_become(void) {
+    struct skep_engine *other = other_engine(), *bounded, *both;
+    struct skep_cancel *cancel;
+    struct skep_image *none = NULL;
+    struct skep_image_list *list;
+    const char *names[] = {"localhost/skep-c:1", NULL}, *rootfs = variable("SKEP_TEST_ROOTFS");
+    char path[300];
+    snprintf(path, sizeof path, "%s/bounded.tar", temporary_directory());
+    OK(skep_engine_save_images(engine, names, path, SKEP_ARCHIVE_OCI, &error));
+    OK(skep_engine_max_size(other, 1000, &bounded, &error));
+    FAILS(skep_engine_import_image(bounded, rootfs, NULL, &none, &error), SKEP_RESOURCE_EXHAUSTED,
+          "cannot unpack image: it becomes more than 1000 bytes; "
+          "if it is not a bomb, allow a larger max_size");
+    CHECK_NUMBER(skep_engine_load_image(bounded, path, &none, NULL), SKEP_RESOURCE_EXHAUSTED);
+    CHECK_NUMBER(skep_engine_load_images(bounded, path, &list, NULL), SKEP_RESOURCE_EXHAUSTED);
+    CHECK(none == NULL);
+    OK(skep_engine_list_images(other, &list, &error));
+    CHECK_NUMBER(skep_image_list_length(list), 0);
+    skep_image_list_free(list);
+    /* The engine itself is as it was, and a handle of a handle has both. */
+    struct skep_image *loaded;
+    OK(skep_engine_load_image(other, path, &loaded, &error));
+    skep_image_free(loaded);
+    OK(skep_cancel_new(&cancel, &error));
+    OK(skep_engine_cancellable(bounded, cancel, &both, &error));
+    CHECK_NUMBER(skep_engine_import_image(both, rootfs, NULL, &none, NULL), SKEP_RESOURCE_EXHAUSTED);
+    skep_cancel_cancel(cancel);
+    CHECK_NUMBER(skep_engine_import_image(both, rootfs, NULL, &none, NULL), SKEP_CANCELLED);
+    skep_engine_free(both);
+    skep_cancel_free(cancel);
+    skep_engine_free(bounded);
+    skep_engine_free(other);
+}
+
 static void an_image_of_a_container(void) {
     struct skep_child *child = written("echo hello >/greeting; rm /srv/text");
     struct skep_change_list *changes;
@@ -592,6 +677,8 @@ int main(void) {
         TEST(what_a_registry_answers),
         TEST(credentials_and_certificates),
         TEST(options_of_a_pull_that_are_refused),
+        TEST(a_policy_says_what_is_pulled),
+        TEST(a_bound_of_what_images_become),
         TEST(an_image_of_a_container),
         TEST(a_commit_that_is_refused),
         TEST(an_image_of_a_directory),
