@@ -789,7 +789,7 @@ export class InvalidInputError extends SkepError {}
 export class InvalidDataError extends SkepError {}
 /** Bytes do not have the digest or the size they were announced with. */
 export class DigestMismatchError extends SkepError {}
-/** The kernel or a file's mode forbids it. */
+/** The kernel, a file's mode, a registry or a policy forbids it. */
 export class PermissionDeniedError extends SkepError {}
 /** This kernel, control group set-up or file system cannot do it. */
 export class UnsupportedError extends SkepError {}

@@ -107,7 +107,7 @@ enum skep_code {
      */
     SKEP_DIGEST_MISMATCH = 5,
     /**
-     * The kernel or a file's mode forbids it.
+     * The kernel, a file's mode, a registry or a policy forbids it.
      */
     SKEP_PERMISSION_DENIED = 6,
     /**

@@ -26,7 +26,7 @@ pub enum skep_code {
     SKEP_INVALID_DATA = 4,
     /// Bytes do not have the digest or the size they were announced with.
     SKEP_DIGEST_MISMATCH = 5,
-    /// The kernel or a file's mode forbids it.
+    /// The kernel, a file's mode, a registry or a policy forbids it.
     SKEP_PERMISSION_DENIED = 6,
     /// This kernel, control group set-up or file system cannot do it.
     SKEP_UNSUPPORTED = 7,

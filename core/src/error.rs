@@ -26,7 +26,7 @@ pub enum ErrorKind {
     InvalidData,
     /// Bytes do not have the digest or the size they were announced with.
     DigestMismatch,
-    /// The kernel or a file's mode forbids it.
+    /// The kernel, a file's mode, a registry or a policy forbids it.
     PermissionDenied,
     /// This kernel, cgroup set-up or file system cannot do it.
     Unsupported,

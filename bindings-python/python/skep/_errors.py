@@ -71,7 +71,7 @@ class DigestMismatchError(Error):
 
 
 class PermissionDeniedError(Error, PermissionError):
-    """The kernel or a file's mode forbids it."""
+    """The kernel, a file's mode, a registry or a policy forbids it."""
 
     kind = "PermissionDenied"
 
