@@ -1060,7 +1060,7 @@ int skep_registries_allow_plain_http(struct skep_registries *registries, const c
 
 /**
  * Pulls from this mirror of `registry` first, then from those added later, then from the registry
- * itself. `mirror` is HOST[:PORT][/PREFIX]; how it is reached is set under HOST[:PORT].
+ * itself. `mirror` is `HOST[:PORT][/PREFIX]`; how it is reached is set under `HOST[:PORT]`.
  */
 int skep_registries_add_mirror(struct skep_registries *registries,
                                const char *registry,

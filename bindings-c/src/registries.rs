@@ -74,7 +74,7 @@ pub extern "C" fn skep_registries_allow_plain_http(
 }
 
 /// Pulls from this mirror of `registry` first, then from those added later, then from the registry
-/// itself. `mirror` is HOST[:PORT][/PREFIX]; how it is reached is set under HOST[:PORT].
+/// itself. `mirror` is `HOST[:PORT][/PREFIX]`; how it is reached is set under `HOST[:PORT]`.
 #[unsafe(no_mangle)]
 pub extern "C" fn skep_registries_add_mirror(
     registries: Option<&mut skep_registries>,
