@@ -365,4 +365,24 @@ mod tests {
         assert_eq!(layout.names("locks").unwrap(), [""; 0]);
         assert_eq!(layout.names("staging").unwrap(), [""; 0]);
     }
+
+    #[test]
+    fn no_two_have_the_same_turn() {
+        let store = Store::new();
+        let (layout, chain_id) = (&store.images.layout, Digest::of(b""));
+        let holders = std::sync::atomic::AtomicU32::new(0);
+        let count = std::sync::atomic::Ordering::SeqCst;
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        let Ok(turn) = Turn::take(layout, &chain_id, false) else { continue };
+                        assert_eq!(holders.fetch_add(1, count), 0);
+                        holders.fetch_sub(1, count);
+                        drop(turn);
+                    }
+                });
+            }
+        });
+    }
 }
