@@ -411,6 +411,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_inflated_ahead_in_vain_is_given_back() {
+        if !is_root() {
+            return;
+        }
+        let store = Store::new();
+        let layers = [Tar::new().file("a", b"1").end(), Tar::new().file("b", b"2").end()];
+        let archive = docker_archive(&config(&layers), &layers, &["app:1"]);
+        let image = store.images.load(store.file("app.tar", &archive)).unwrap();
+        let (layout, manifest) = (&store.images.layout, image.manifest());
+        let budget = Budget::new(Some((layers[0].len() + layers[1].len()) as u64), 0);
+        let mut begun = Unpacking::begin(layout, manifest, image.config(), &budget, true).unwrap();
+        let stored = |i: usize| store.images.stored(&manifest.layers[i]);
+        let first_fails = |i: usize| match i {
+            0 => Ok(Source::Stored(HashReader::new(tempfile::tempfile().unwrap()))),
+            _ => stored(i),
+        };
+        for _ in 0..20 {
+            assert!(begun.go_on(&first_fails, &|_| {}).is_err());
+        }
+        begun.go_on(&stored, &|_| {}).unwrap();
+        assert_eq!(budget.take(1, "it").unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    }
+
+    #[test]
     fn no_two_have_the_same_turn() {
         let store = Store::new();
         let (layout, chain_id) = (&store.images.layout, Digest::of(b""));
