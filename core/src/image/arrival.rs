@@ -55,9 +55,9 @@ impl Arrival {
         });
     }
 
-    /// Nothing more will come: who still waits need not.
+    /// Nothing more will come, or nobody needs it any more: whoever waits or reads is not to go on.
     pub(super) fn close(&self) {
-        self.change(|state| state.failed |= !state.checked);
+        self.change(|state| state.failed = true);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -152,8 +152,6 @@ mod tests {
             arrival.check();
             assert_eq!(end.join().unwrap(), 0);
         });
-        // Closed after that, it stays what it is.
-        arrival.close();
         assert_eq!(Arriving::of(&arrival).read_to_end(&mut Vec::new()).unwrap(), 6);
     }
 
@@ -178,5 +176,15 @@ mod tests {
         let mut arriving = Arriving::of(&arrival);
         arriving.read_exact(&mut [0; 3]).unwrap();
         assert_eq!(arriving.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn what_is_of_no_use_any_more_is_not_read_on() {
+        let arrival = arrival(b"abcdef");
+        arrival.check();
+        let mut arriving = Arriving::of(&arrival);
+        arriving.read_exact(&mut [0; 3]).unwrap();
+        arrival.close();
+        assert!(arriving.read(&mut [0]).is_err());
     }
 }

@@ -72,15 +72,18 @@ pub(super) struct Inflated {
     at: usize,
     threads: Option<Threads>,
     found: Option<Found>,
+    budget: Budget,
 }
 
 struct Threads {
-    inflate: JoinHandle<Option<(Digest, u64)>>,
+    /// What the blob hashes to, and how much of the budget was taken.
+    inflate: JoinHandle<(Option<(Digest, u64)>, u64)>,
     hash: JoinHandle<Digest>,
 }
 
 impl Inflated {
-    /// Begins to read `source`, whose archive is taken from `budget`; `cancel` ends that with an error.
+    /// Begins to read `source`, whose archive is taken from `budget`, and given back if it is not read
+    /// to its end: it may be read again. `cancel` ends that with an error.
     ///
     /// # Errors
     /// That no thread could be started.
@@ -88,7 +91,7 @@ impl Inflated {
         let (to_hash, from_inflate) = channel();
         let (to_caller, chunks) = channel();
         let (used, free) = channel();
-        let (budget, cancel) = (budget.clone(), cancel.clone());
+        let (within, cancel) = (budget.clone(), cancel.clone());
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         // Both end by themselves if the second cannot be started: their channels are gone.
         let hash =
@@ -96,11 +99,14 @@ impl Inflated {
         let inflate = without_signals(|| {
             thread("skep-inflate").spawn(move || {
                 let chunks = Chunks { free, made: 0 };
-                inflate(source, &budget, &cancel, chunks, &to_hash).unwrap_or_else(|error| {
+                let mut taken = 0;
+                let blob = inflate(source, &within, &cancel, chunks, &to_hash, &mut taken);
+                let blob = blob.unwrap_or_else(|error| {
                     // Nobody reads any more, if this fails.
                     let _ = to_hash.send(Err(error));
                     None
-                })
+                });
+                (blob, taken)
             })
         });
         let inflate = match inflate {
@@ -111,7 +117,8 @@ impl Inflated {
             }
         };
         let threads = Some(Threads { inflate, hash });
-        Ok(Inflated { chunks, used: Some(used), current: None, at: 0, threads, found: None })
+        let (used, budget) = (Some(used), budget.clone());
+        Ok(Inflated { chunks, used, current: None, at: 0, threads, found: None, budget })
     }
 
     /// Reads what is left; what all of it hashes to.
@@ -125,13 +132,15 @@ impl Inflated {
         }
     }
 
-    /// Ends the threads.
+    /// Ends the threads, unless all was read.
     fn stop(&mut self) {
         // Whoever sends, or waits for a free chunk, finds nobody there.
         self.used = None;
         self.chunks = channel().1;
         if let Some(Threads { inflate, hash }) = self.threads.take() {
-            let _ = (inflate.join(), hash.join());
+            let (inflated, _) = (inflate.join(), hash.join());
+            // A panic's is lost.
+            self.budget.give_back(inflated.map_or(0, |(_, taken)| taken));
         }
     }
 
@@ -140,8 +149,8 @@ impl Inflated {
         let panicked = |_| io::Error::other("a thread that reads it panicked");
         if let Some(Threads { inflate, hash }) = self.threads.take() {
             let (blob, diff_id) = (inflate.join(), hash.join());
-            let found =
-                Found { blob: blob.map_err(panicked)?, diff_id: diff_id.map_err(panicked)? };
+            let (blob, _) = blob.map_err(panicked)?;
+            let found = Found { blob, diff_id: diff_id.map_err(panicked)? };
             self.found = Some(found);
         }
         match self.found {
@@ -211,21 +220,19 @@ impl Chunks {
     }
 }
 
-/// Reads all of `source`; what its bytes hash to, unless others see to that, or nobody reads on.
+/// Reads all of `source`, and says how much it has `taken`; what its bytes hash to, unless others see to
+/// that, or nobody reads on.
 fn inflate(
     source: Source,
     budget: &Budget,
     cancel: &Cancel,
     chunks: Chunks,
     to: &Sender<Message>,
+    taken: &mut u64,
 ) -> io::Result<Option<(Digest, u64)>> {
     let mut decoder = Decoder::new(source)?.within(budget);
-    let mut taken = 0;
-    let all = hand_over(&mut decoder, cancel, chunks, to, &mut taken);
-    if !matches!(all, Ok(true)) {
-        // It may be read again, from its beginning.
-        budget.give_back(taken);
-        return all.map(|_| None);
+    if !hand_over(&mut decoder, cancel, chunks, to, taken)? {
+        return Ok(None);
     }
     let mut rest = decoder.into_inner();
     io::copy(&mut rest, &mut io::sink())?;

@@ -10,10 +10,10 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, RenameFlags, Stat};
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -59,14 +59,15 @@ impl Images {
     /// Unpacks what is missing of `image`; see [`Image::layers`]. `unpacked` is told the number of
     /// each layer that is done, be it visible yet or not.
     ///
-    /// `begun` is what was unpacked of it already.
+    /// `begun` is what was unpacked of it already, maybe before the image was in the store and kept the
+    /// layers that it shares: if they went meanwhile, all is begun with again.
     pub(super) fn unpack(
         &self,
         image: &Image,
         begun: Option<Unpacking<'_>>,
         unpacked: &dyn Fn(usize),
     ) -> Result<Vec<PathBuf>> {
-        let mut unpacking = match begun {
+        let mut unpacking = match begun.filter(Unpacking::stands) {
             Some(begun) => begun,
             None => {
                 let budget = self.budget(image.size());
@@ -202,6 +203,20 @@ impl<'a> Unpacking<'a> {
             self.done += 1;
         }
         Ok(())
+    }
+
+    /// Whether the layers of others that it stands on are still those of the store.
+    fn stands(&self) -> bool {
+        let Some(work) = &self.work else {
+            return self.layers.iter().all(|layer| layer.place.exists());
+        };
+        let same = |(i, (layer, root)): (usize, (&Layer, &OwnedFd))| {
+            let id = |stat: Stat| (stat.st_dev, stat.st_ino);
+            let (opened, there) = (rustix::fs::fstat(root), rustix::fs::stat(&layer.place));
+            // The same directory: others may have unpacked it again since.
+            work.fresh.contains(&i) || opened.is_ok_and(|o| there.is_ok_and(|t| id(o) == id(t)))
+        };
+        self.layers.iter().zip(self.lowers.bottom_up()).enumerate().all(same)
     }
 
     fn start(&self, source: Source) -> Result<Inflated> {
@@ -364,5 +379,78 @@ mod tests {
         });
         assert_eq!(layout.names("locks").unwrap(), [""; 0]);
         assert_eq!(layout.names("staging").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_unpacked_on_a_layer_that_went_is_unpacked_again() {
+        if !is_root() {
+            return;
+        }
+        let store = Store::new();
+        let base = Tar::new().dir("usr").dir("usr/lib").symlink("lib", "usr/lib").end();
+        let layers = [base, Tar::new().file("lib/b", b"2").end()];
+        let archive = docker_archive(&config(&layers), &layers, &["app:1"]);
+        let image = store.images.load(store.file("app.tar", &archive)).unwrap();
+        let layout = &store.images.layout;
+        let (manifest, budget) = (image.manifest(), Budget::default());
+        let stored = |i: usize| store.images.stored(&manifest.layers[i]);
+        let places = image.layers().unwrap();
+        let remove = |layer: &Path| fs::remove_dir_all(layer.parent().unwrap()).unwrap();
+        for missing in [1, 2] {
+            places[missing..].iter().for_each(|layer| remove(layer));
+            let begin = || Unpacking::begin(layout, manifest, image.config(), &budget, true);
+            let mut begun = begin().unwrap();
+            begun.go_on(&stored, &|_| {}).unwrap();
+            // As another image that had it is removed, before this one is there.
+            remove(&places[0]);
+            let again = store.images.unpack(&image, Some(begun), &|_| {}).unwrap();
+            assert_eq!(again, places);
+            assert!(places[0].join("lib").is_symlink());
+            assert_eq!(fs::read(places[1].join("usr/lib/b")).unwrap(), b"2");
+        }
+    }
+
+    #[test]
+    fn what_was_inflated_ahead_in_vain_is_given_back() {
+        if !is_root() {
+            return;
+        }
+        let store = Store::new();
+        let layers = [Tar::new().file("a", b"1").end(), Tar::new().file("b", b"2").end()];
+        let archive = docker_archive(&config(&layers), &layers, &["app:1"]);
+        let image = store.images.load(store.file("app.tar", &archive)).unwrap();
+        let (layout, manifest) = (&store.images.layout, image.manifest());
+        let budget = Budget::new(Some((layers[0].len() + layers[1].len()) as u64), 0);
+        let mut begun = Unpacking::begin(layout, manifest, image.config(), &budget, true).unwrap();
+        let stored = |i: usize| store.images.stored(&manifest.layers[i]);
+        let first_fails = |i: usize| match i {
+            0 => Ok(Source::Stored(HashReader::new(tempfile::tempfile().unwrap()))),
+            _ => stored(i),
+        };
+        for _ in 0..20 {
+            assert!(begun.go_on(&first_fails, &|_| {}).is_err());
+        }
+        begun.go_on(&stored, &|_| {}).unwrap();
+        assert_eq!(budget.take(1, "it").unwrap_err().kind(), ErrorKind::ResourceExhausted);
+    }
+
+    #[test]
+    fn no_two_have_the_same_turn() {
+        let store = Store::new();
+        let (layout, chain_id) = (&store.images.layout, Digest::of(b""));
+        let holders = std::sync::atomic::AtomicU32::new(0);
+        let count = std::sync::atomic::Ordering::SeqCst;
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        let Ok(turn) = Turn::take(layout, &chain_id, false) else { continue };
+                        assert_eq!(holders.fetch_add(1, count), 0);
+                        holders.fetch_sub(1, count);
+                        drop(turn);
+                    }
+                });
+            }
+        });
     }
 }

@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 /// threads, too.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -35,13 +35,18 @@ impl Lock {
 
     /// The lock, or `None` if someone holds it.
     pub(super) fn try_exclusive(path: &Path) -> Result<Option<Self>> {
-        Lock::try_on(open(path)?, path)
+        loop {
+            let Some(lock) = Lock::try_on(open(path)?, path)? else { return Ok(None) };
+            if lock.is_named(path)? {
+                return Ok(Some(lock));
+            }
+        }
     }
 
     /// As [`try_exclusive`](Self::try_exclusive), on an open file or directory.
     pub(super) fn try_on(file: File, path: &Path) -> Result<Option<Self>> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Lock { _file: file })),
+            Ok(()) => Ok(Some(Lock { file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(Error::os("lock", path.display().to_string(), errno)),
         }
@@ -61,12 +66,19 @@ impl Lock {
         loop {
             let file = open(path)?;
             flock_on(&file, operation, path, cancel)?;
-            match rustix::fs::fstat(&file) {
-                // Its last owner removed it while this one waited: a new one is to be locked.
-                Ok(stat) if stat.st_nlink == 0 => {}
-                Ok(_) => return Ok(Lock { _file: file }),
-                Err(errno) => return Err(Error::os("lock", path.display().to_string(), errno)),
+            let lock = Lock { file };
+            if lock.is_named(path)? {
+                return Ok(lock);
             }
+        }
+    }
+
+    /// Whether the file has its name still. Its last owner may have removed it since this one opened it:
+    /// then a new one is to be locked.
+    fn is_named(&self, path: &Path) -> Result<bool> {
+        match rustix::fs::fstat(&self.file) {
+            Ok(stat) => Ok(stat.st_nlink > 0),
+            Err(errno) => Err(Error::os("lock", path.display().to_string(), errno)),
         }
     }
 }

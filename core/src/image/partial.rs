@@ -197,11 +197,6 @@ impl Partial {
         &self.path
     }
 
-    /// The same file, for who reads at offsets of its own.
-    pub(super) fn reader(&self) -> io::Result<File> {
-        self.file.try_clone()
-    }
-
     /// Hashes what there is, at most `most` bytes: what is beyond goes.
     pub(super) fn hash(&mut self, most: u64) -> Result<(Hasher, u64)> {
         self.read_hash(most).map_err(|error| self.failed("read", error))

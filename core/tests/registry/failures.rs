@@ -8,7 +8,7 @@ use skep::ErrorKind;
 use skep::image::Digest;
 use skep::image::registry::{Access, PullOptions, PushOptions};
 
-use crate::image::{Made, OCI_INDEX, OCI_MANIFEST, Store, descriptor, is_root};
+use crate::image::{Made, OCI_INDEX, OCI_MANIFEST, Store, architecture, descriptor, is_root};
 use crate::scripted::{Asked, Reply, Server, quick, registry};
 
 fn made() -> Made {
@@ -477,4 +477,55 @@ fn referrers_come_from_the_interface_or_from_their_tag() {
     }
     let none = format!("{}/none@{subject}", server.name());
     assert_eq!(server.registries().referrers(&none, None).unwrap(), []);
+}
+
+/// What `work` gives, if it ends.
+fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (to, from) = std::sync::mpsc::channel();
+    std::thread::spawn(move || to.send(work()));
+    from.recv_timeout(Duration::from_secs(60)).expect("it ends")
+}
+
+#[test]
+fn a_panic_of_a_report_ends_the_pull() {
+    let server = with_layer(|_, _, right| right);
+    let options = options(&server).progress(|_| panic!("mine"));
+    let name = format!("{}/app:1", server.name());
+    let panic = ends(move || {
+        let store = Store::new();
+        let pull = std::panic::AssertUnwindSafe(|| store.images.pull(&name, &options));
+        let panic = std::panic::catch_unwind(pull).unwrap_err();
+        assert_eq!(store.names("staging"), [""; 0]);
+        assert_eq!(store.names("locks"), [""; 0]);
+        panic.downcast_ref::<&str>().map(|text| text.to_string())
+    });
+    assert_eq!(panic.as_deref(), Some("mine"));
+}
+
+#[test]
+fn who_waits_for_a_layer_that_is_there_twice_is_told_that_it_is_refused() {
+    let layer = made().layers.remove(0);
+    let made = Made::of("twice", vec![layer.clone(), layer.clone()], "linux", architecture());
+    let store = Store::new();
+    let partial = store.root().join("partial").join(Digest::of(&layer).hex());
+    let is_open = move || {
+        let fds = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        fds.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file == partial)).count() > 2
+    };
+    let target = format!("/v2/app/blobs/{}", Digest::of(&layer));
+    let times = AtomicU32::new(0);
+    let server = Server::start(move |asked| {
+        if asked.target != target {
+            return registry(&made, asked);
+        }
+        // Until the other waits for who asks first.
+        while times.load(Ordering::SeqCst) == 0 && !is_open() {
+            std::thread::yield_now();
+        }
+        times.fetch_add(1, Ordering::SeqCst);
+        Reply::new(404, "")
+    });
+    let (name, options) = (format!("{}/app:1", server.name()), options(&server));
+    let error = ends(move || store.images.pull(&name, &options).unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }

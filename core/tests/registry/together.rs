@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex};
 use skep::image::registry::{Access, PullOptions};
 use skep::image::{Digest, Images};
 
-use crate::image::{Made, Store};
+use crate::image::{Made, Store, is_root};
 use crate::scripted::{Server, quick, registry};
 
 /// Tells the copy of this program what to pull, and into which store.
@@ -41,12 +41,12 @@ fn puller(server: &Server, store: &Path) -> Child {
 }
 
 fn pull(server: &str, store: &Path) -> Digest {
-    try_pull(server, store).unwrap()
+    try_pull(server, store, is_root()).unwrap()
 }
 
-fn try_pull(server: &str, store: &Path) -> skep::Result<Digest> {
+fn try_pull(server: &str, store: &Path, unpack: bool) -> skep::Result<Digest> {
     let registries = quick().access(server, Access::new().plain_http());
-    let options = PullOptions::new().registries(&registries).unpack(false);
+    let options = PullOptions::new().registries(&registries).unpack(unpack);
     let image = Images::open(store)?.pull(&format!("{server}/app:1"), &options)?;
     Ok(*image.id())
 }
@@ -70,7 +70,7 @@ fn puller_process() {
 fn limited_process() {
     let Ok(what) = std::env::var(LIMITED) else { return };
     let (server, store) = what.split_once(' ').unwrap();
-    let error = try_pull(server, Path::new(store)).unwrap_err();
+    let error = try_pull(server, Path::new(store), is_root()).unwrap_err();
     assert_eq!(error.kind(), skep::ErrorKind::ResourceExhausted, "{error}");
 }
 
@@ -133,7 +133,7 @@ fn small_disk_process() {
 
 #[test]
 fn a_full_disk_is_an_error_and_loses_nothing() {
-    if !crate::image::is_root() {
+    if !is_root() {
         eprintln!("skipped: a mount needs root");
         return;
     }
@@ -193,8 +193,18 @@ fn two_processes_and_sixteen_threads_fetch_each_blob_once() {
         assert_eq!(server.lines(&line).len(), 1, "{line}");
     }
     assert_eq!(store.names("images/blobs/sha256").len(), 6);
-    assert_eq!((store.names("partial"), store.names("staging")), (vec![], vec![]));
+    assert_unpacked(&store, 4);
     assert_eq!(store.images.list().unwrap().len(), 1);
+}
+
+/// Asserts that all who pulled have unpacked so many layers between them, and left nothing else.
+#[track_caller]
+fn assert_unpacked(store: &Store, layers: usize) {
+    let layers = if is_root() { layers } else { 0 };
+    assert_eq!(store.names("layers").len(), layers);
+    for directory in ["partial", "staging", "locks"] {
+        assert_eq!(store.names(directory), [""; 0], "{directory}");
+    }
 }
 
 #[test]
@@ -224,7 +234,7 @@ fn a_killed_pull_is_gone_on_with() {
     let asked = server.asked();
     let ranges: Vec<_> = asked.iter().filter_map(|asked| asked.header("range")).collect();
     assert_eq!(ranges, ["bytes=600000-"]);
-    assert_eq!((store.names("partial"), store.names("staging")), (vec![], vec![]));
+    assert_unpacked(&store, 2);
 }
 
 #[test]
@@ -266,10 +276,11 @@ fn a_store_survives_a_pull_killed_at_any_request() {
         let images = Images::open(store.root()).unwrap();
         assert_eq!(images.list().unwrap(), [], "{at}");
         assert_eq!(store.names("staging"), [""; 0], "{at}");
+        assert_eq!(store.names("locks"), [""; 0], "{at}");
 
         let server = Server::start(move |asked| registry(&served, asked));
         assert_eq!(pull(&server.name(), store.root()), made.id());
-        assert_eq!(store.names("partial"), [""; 0]);
+        assert_unpacked(&store, 3);
         // What comes first was here before anything else was asked for.
         assert_eq!(server.lines(&config).len(), usize::from(at < 2), "{at}");
     }

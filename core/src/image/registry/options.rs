@@ -110,7 +110,9 @@ impl PullOptions {
     }
 
     /// Calls `report` at each step of each layer: when it begins, every 256 KiB, when it is here,
-    /// and when it is unpacked. Several threads call it, one at a time, and wait until it returns.
+    /// and when it is unpacked. Several threads call it, one at a time, and wait until it returns: it
+    /// must not itself pull, or ask for an image's [layers](crate::image::Image::layers), for that
+    /// may wait for this pull.
     pub fn progress(mut self, report: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(one_at_a_time(report));
         self

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api::target;
@@ -122,6 +123,15 @@ struct Pulled<'a> {
 struct Here {
     staged: StagedBlob,
     _partial: Option<Partial>,
+}
+
+/// Blobs that are closed when it is dropped: in a panic, too, for who waits for them not to wait for ever.
+struct Closing<'a>(&'a [Arc<Arrival>]);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|arrival| arrival.close());
+    }
 }
 
 /// Reports of layers that are fetched and unpacked at the same time.
@@ -269,8 +279,10 @@ impl<'a> Pull<'a> {
                 // Without a thread it is done afterwards.
                 without_signals(|| thread.spawn_scoped(scope, work)).ok()
             });
+            let closing = Closing(&arrivals);
             let here = self.fetch_all(layers, found, &arrivals, &reports);
-            arrivals.iter().for_each(|arrival| arrival.close());
+            // After an error at once, for nothing to be unpacked in vain.
+            let _closing = here.is_ok().then_some(closing);
             match unpack.map(|thread| thread.join()) {
                 // The caller's own: it came from its report of progress.
                 Some(Err(panic)) => std::panic::resume_unwind(panic),
@@ -310,20 +322,23 @@ impl<'a> Pull<'a> {
         report: &dyn Fn(u64),
     ) -> Result<Here> {
         let layout = &self.images.layout;
-        let failed = |error| Error::os("read", format!("blob {}", blob.digest), error);
+        // Opened anew: a duplicate would keep the partial file's lock when its owner has failed. What was
+        // moved or removed in this moment is unpacked later, or missed by who publishes.
+        let follow = |path: &Path| {
+            File::open(path).map_or_else(|_| arrival.close(), |file| arrival.begin(file));
+        };
         let (path, partial) = match layout.partial(blob)? {
             Blob::Stored => {
                 let path = layout.blob_path(&blob.digest);
-                // Removed in this moment, it is missed by who publishes.
-                File::open(&path).map_or_else(|_| arrival.close(), |file| arrival.begin(file));
+                follow(&path);
                 (path, None)
             }
             Blob::Fetched(partial) => {
-                arrival.begin(partial.reader().map_err(failed)?);
+                follow(partial.path());
                 (partial.path().to_owned(), Some(partial))
             }
             Blob::Missing(mut partial) => {
-                arrival.begin(partial.reader().map_err(failed)?);
+                follow(partial.path());
                 let report = |have| {
                     arrival.has(have);
                     report(have);

@@ -66,6 +66,11 @@ impl Lowers {
         self.roots.insert(0, root);
     }
 
+    /// The roots, the lowest first.
+    pub(crate) fn bottom_up(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.roots.iter().rev()
+    }
+
     /// The root of the topmost layer.
     pub(super) fn top(&self) -> Option<&OwnedFd> {
         self.roots.first()

@@ -108,6 +108,49 @@ fn attributes_are_those_of_the_archive() {
     assert_eq!(std::fs::symlink_metadata(root.join("link")).unwrap().mtime(), 1000);
 }
 
+/// In a thread of its own, whose umask is nobody else's.
+#[test]
+fn modes_and_owners_are_those_of_the_archive_wherever_it_is_unpacked() {
+    if !is_root() {
+        return;
+    }
+    let mode =
+        |octal: &'static [u8; 7]| move |b: &mut [u8; 512]| b[100..107].copy_from_slice(octal);
+    for umask in [0, 0o022, 0o077, 0o777] {
+        let attributes = std::thread::spawn(move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+            rustix::process::umask(umask.into());
+            let bench = Bench::new();
+            // New files get this group, and new directories the bit as well.
+            std::os::unix::fs::chown(bench.dir.path(), None, Some(1234)).unwrap();
+            let setgid = std::fs::Permissions::from_mode(0o2777);
+            std::fs::set_permissions(bench.dir.path(), setgid).unwrap();
+            let mut bench = bench;
+            let tar = Tar::new()
+                .header(b'0', "f", "", 1, mode(b"0004755"))
+                .data(b"1")
+                .header(b'0', "w", "", 0, mode(b"0000666"))
+                .header(b'0', "none", "", 0, mode(b"0000000"))
+                .header(b'5', "d", "", 0, mode(b"0001777"))
+                .header(b'5', "s", "", 0, mode(b"0002755"))
+                .header(b'0', "s/f", "", 0, mode(b"0000644"))
+                .header(b'5', "s/d", "", 0, mode(b"0000755"))
+                .header(b'6', "s/fifo", "", 0, mode(b"0000622"))
+                .file("implied/f", b"");
+            let root = bench.layer(tar).unwrap();
+            let of = |name: &str| {
+                let file = std::fs::symlink_metadata(root.join(name)).unwrap();
+                (file.mode() & 0o7777, file.uid(), file.gid())
+            };
+            let names =
+                ["f", "w", "none", "d", "s", "s/f", "s/d", "s/fifo", "implied", "implied/f", "."];
+            names.map(of)
+        });
+        let modes = [0o4755, 0o666, 0, 0o1777, 0o2755, 0o644, 0o755, 0o622, 0o755, 0o644, 0o755];
+        assert_eq!(attributes.join().unwrap(), modes.map(|mode| (mode, 0, 0)), "{umask:o}");
+    }
+}
+
 #[test]
 fn whiteouts_hide_the_lower_layers_only() {
     if !is_root() {
