@@ -11,7 +11,9 @@ import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 
-import { CancelledError, Engine, InvalidStateError, PermissionDeniedError, Registries } from 'skep';
+import {
+  CancelledError, Engine, InvalidStateError, PermissionDeniedError, Registries, TimeoutError,
+} from 'skep';
 import { IMAGE, rejection, temporary, testEngine, until } from '../testing/support.mjs';
 
 const { engine, directory, store, tar } = await testEngine();
@@ -134,6 +136,15 @@ test('pulls that hang hold up neither starts, nor looks, nor files, and their th
   await until('the threads have ended', () => named('skep-images').length === 0);
   // And come again.
   assert.ok((await images.diskUsage()).images.length >= 2);
+});
+
+test('a registry that is silent is told of in words', async () => {
+  const { name, registries: access } = await silent();
+  const reach = new Registries(access, { attempts: 1, timeoutMs: 50, credentialFiles: [] });
+  const error = await rejection(reach.ping(name));
+  assert.ok(error instanceof TimeoutError);
+  assert.match(error.message, /^cannot ping localhost:\d+: .*it does not answer in time;/);
+  assert.ok(!('status' in error));
 });
 
 test('progress: the last report of each blob comes before the end, and a slow callback gets fewer', async () => {
