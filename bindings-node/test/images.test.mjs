@@ -138,6 +138,21 @@ test('pulls that hang hold up neither starts, nor looks, nor files, and their th
   assert.ok((await images.diskUsage()).images.length >= 2);
 });
 
+test('an abort of what still waits for a thread waits for no other', async () => {
+  const { name, registries: access, sockets } = await silent();
+  const controllers = Array.from({ length: 70 }, () => new AbortController());
+  const pulls = controllers.map(({ signal }, n) =>
+    rejection(images.pull(`${name}/q${n}:1`, { registries: access, signal })),
+  );
+  await until('the others hang', () => sockets.size === 64);
+  controllers.at(-1).abort();
+  const error = await Promise.race([pulls.at(-1), delay(20_000, { name: 'nothing' }, { ref: false })]);
+  assert.equal(error.name, 'AbortError');
+  assert.equal(sockets.size, 64);
+  for (const controller of controllers) controller.abort();
+  await Promise.all(pulls);
+});
+
 test('a registry that is silent is told of in words', async () => {
   const { name, registries: access } = await silent();
   const reach = new Registries(access, { attempts: 1, timeoutMs: 50, credentialFiles: [] });
