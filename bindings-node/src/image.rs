@@ -195,10 +195,11 @@ impl Images {
     pub fn tag<'env>(
         &self,
         env: &'env Env,
+        cancel: &Cancel,
         name: String,
         reference: String,
     ) -> Result<Object<'env>> {
-        self.short(env, move |images| images.tag(&name, &reference))
+        self.long(env, cancel, move |images| images.tag(&name, &reference))
     }
 
     /// For what `cancel` may end.

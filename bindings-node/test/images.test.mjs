@@ -1,7 +1,7 @@
 // Registries, and images out of containers: what the behaviours cannot say of Node.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -151,6 +151,26 @@ test('an abort of what still waits for a thread waits for no other', async () =>
   assert.equal(sockets.size, 64);
   for (const controller of controllers) controller.abort();
   await Promise.all(pulls);
+});
+
+test('names that wait for another process hold up no start, and can be aborted', async () => {
+  // It says so when it has the lock, and has it until its input ends.
+  const holder = spawn('flock', [join(store, 'images.lock'), 'sh', '-c', 'echo; read line']);
+  try {
+    await once(holder.stdout, 'data');
+    const { signal } = new AbortController();
+    const tag = (options) => images.tag(IMAGE, 'localhost/skep-tagged:1', options);
+    const tags = Array.from({ length: 4 }, () => tag({ signal }));
+    const run = engine.run(IMAGE, ['echo', 'on']);
+    const { stdout } = await Promise.race([run, delay(20_000, {}, { ref: false })]);
+    assert.equal(stdout, 'on\n');
+    assert.equal((await rejection(tag({ signal: AbortSignal.timeout(20) }))).name, 'AbortError');
+    holder.stdin.end();
+    await Promise.all(tags);
+  } finally {
+    holder.stdin.end();
+  }
+  await images.remove('localhost/skep-tagged:1');
 });
 
 test('a registry that is silent is told of in words', async () => {
