@@ -376,7 +376,7 @@ export class Images {
   list(): Promise<ImageSummary[]>;
 
   /** Names an image `reference`. Another image of that name loses it. */
-  tag(name: string, reference: string): Promise<void>;
+  tag(name: string, reference: string, options?: Abortable): Promise<void>;
 
   /**
    * Removes a name and, with its last one, the image. An id removes the image with all its names.

@@ -29,8 +29,9 @@ class CancelledError extends SkepError {}
 
 /** A run that did not end as it should. */
 class RunError extends SkepError {
-  constructor({ result, ...failure }) {
+  constructor(failure) {
     super(failure);
+    const { result } = failure;
     if (!result) return;
     const { status, stdout, stderr, usage } = result;
     Object.assign(this, { status, stdout, stderr, usage });

@@ -236,10 +236,13 @@ class Images {
     return settled(() => this.#store.images('list').list());
   }
 
-  async tag(name, reference) {
+  async tag(name, reference, options = {}) {
     check('argument "name"', name, STRING);
     check('argument "reference"', reference, STRING);
-    await settled(() => this.#store.images('tag').tag(name, reference));
+    const { signal } = checkOptions(options, LONG);
+    await this.#store.operate('tag', { signal }, (images, cancel) =>
+      images.tag(cancel, name, reference),
+    );
   }
 
   async remove(name, options = {}) {

@@ -2,6 +2,8 @@
 
 use napi_derive::napi;
 
+use crate::pool;
+
 /// [`skep::Cancel`] of one operation. As a [`Leash`](crate::leash::Leash), it ends what it holds when it
 /// is let go of: a terminated worker leaves no pull behind.
 #[napi]
@@ -19,6 +21,7 @@ impl Cancel {
     #[napi]
     pub fn kill(&self) {
         self.0.cancel();
+        pool::LONG.hurry();
     }
 }
 

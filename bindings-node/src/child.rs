@@ -15,7 +15,7 @@ use crate::exit::{ExitStatus, Usage};
 use crate::image::{Image, changes};
 use crate::leash::Leash;
 use crate::pool;
-use crate::promise::{Promise, offload};
+use crate::promise::{Promise, offload, offload_long};
 use crate::reactor::{self, Task};
 
 /// [`skep::Child`], with its pipes until JavaScript takes them.
@@ -102,7 +102,9 @@ impl Child {
         work: impl FnOnce(&CancellableChild<'_>) -> skep::Result<T> + Send + 'static,
     ) -> Result<Object<'env>> {
         let (child, cancel) = (Arc::clone(&self.child), cancel.0.clone());
-        offload(env, &pool::LONG, move || work(&child.cancellable(&cancel)).map_err(Failure::from))
+        offload_long(env, &cancel.clone(), move || {
+            work(&child.cancellable(&cancel)).map_err(Failure::from)
+        })
     }
 
     /// A promise that files kept for it are removed. It has ended.

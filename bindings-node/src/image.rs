@@ -11,7 +11,7 @@ use crate::commit::Commit;
 use crate::error::Failure;
 use crate::pool;
 use crate::progress::{PullReport, PushReport, Reports};
-use crate::promise::offload;
+use crate::promise::{offload, offload_long};
 use crate::registry::Registries;
 use crate::results::{Change, DiskUsage, Pruned, Step, Summary};
 use crate::root::Root;
@@ -195,10 +195,11 @@ impl Images {
     pub fn tag<'env>(
         &self,
         env: &'env Env,
+        cancel: &Cancel,
         name: String,
         reference: String,
     ) -> Result<Object<'env>> {
-        self.short(env, move |images| images.tag(&name, &reference))
+        self.long(env, cancel, move |images| images.tag(&name, &reference))
     }
 
     /// For what `cancel` may end.
@@ -209,7 +210,7 @@ impl Images {
         work: impl FnOnce(&skep::Images) -> skep::Result<T> + Send + 'static,
     ) -> Result<Object<'env>> {
         let images = self.0.cancellable(&cancel.0);
-        offload(env, &pool::LONG, move || work(&images).map_err(Failure::from))
+        offload_long(env, &cancel.0, move || work(&images).map_err(Failure::from))
     }
 
     fn short<'env, T: ToNapiValue + Send + 'static>(
@@ -329,7 +330,7 @@ impl Image {
         work: impl FnOnce(&skep::Image) -> skep::Result<T> + Send + 'static,
     ) -> Result<Object<'env>> {
         let image = self.0.cancellable(&cancel.0);
-        offload(env, &pool::LONG, move || work(&image).map_err(Failure::from))
+        offload_long(env, &cancel.0, move || work(&image).map_err(Failure::from))
     }
 }
 

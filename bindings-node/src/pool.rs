@@ -34,8 +34,14 @@ pub(crate) struct Pool {
     changed: Condvar,
 }
 
+/// A job that no thread has yet, and what ends it.
+struct Waiting {
+    job: Job,
+    cancel: Option<skep::Cancel>,
+}
+
 struct State {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Waiting>,
     threads: usize,
     idle: usize,
 }
@@ -54,12 +60,44 @@ impl Pool {
         &'static self,
         job: impl FnOnce() + Send + 'static,
     ) -> Result<(), (io::Error, Job)> {
-        let job: Job = Box::new(job);
+        self.enqueue(Waiting { job: Box::new(job), cancel: None })
+    }
+
+    /// As [`submit`](Self::submit), for a job that ends at once when it begins cancelled: see
+    /// [`hurry`](Self::hurry).
+    pub(crate) fn submit_cancellable(
+        &'static self,
+        cancel: &skep::Cancel,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), (io::Error, Job)> {
+        self.enqueue(Waiting { job: Box::new(job), cancel: Some(cancel.clone()) })
+    }
+
+    /// Has [`SHORT`] do the jobs that were cancelled before a thread came to them: they are not to wait
+    /// for others, which may take long.
+    pub(crate) fn hurry(&self) {
+        for Waiting { job, .. } in self.take_cancelled() {
+            SHORT.submit(job).unwrap_or_else(|(_, job)| job());
+        }
+    }
+
+    fn take_cancelled(&self) -> VecDeque<Waiting> {
+        let mut state = self.lock();
+        let jobs = std::mem::take(&mut state.jobs);
+        let (cancelled, others): (VecDeque<_>, VecDeque<_>) =
+            jobs.into_iter().partition(|waiting: &Waiting| {
+                waiting.cancel.as_ref().is_some_and(skep::Cancel::is_cancelled)
+            });
+        state.jobs = others;
+        cancelled
+    }
+
+    fn enqueue(&'static self, job: Waiting) -> Result<(), (io::Error, Job)> {
         let mut state = self.lock();
         if state.jobs.len() >= state.idle && state.threads < self.most {
             match thread::Builder::new().name(self.name.into()).spawn(move || self.work()) {
                 Ok(_) => state.threads += 1,
-                Err(error) if state.threads == 0 => return Err((error, job)),
+                Err(error) if state.threads == 0 => return Err((error, job.job)),
                 // The others will come to it.
                 Err(_) => {}
             }
@@ -93,6 +131,6 @@ impl Pool {
         if job.is_none() {
             state.threads -= 1;
         }
-        job
+        job.map(|Waiting { job, .. }| job)
     }
 }

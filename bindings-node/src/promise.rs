@@ -1,10 +1,12 @@
 //! Promises that threads of this binding settle.
 
+use std::io;
+
 use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, Error, JsDeferred, Result};
 
 use crate::error::Failure;
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 
 type Resolver<T> = Box<dyn FnOnce(Env) -> Result<T>>;
 
@@ -46,11 +48,27 @@ pub(crate) fn offload<'env, T: ToNapiValue + Send + 'static>(
     Ok(object)
 }
 
+/// As [`offload`], for what may take minutes; it ends soon once `cancel` is cancelled.
+pub(crate) fn offload_long<'env, T: ToNapiValue + Send + 'static>(
+    env: &'env Env,
+    cancel: &skep::Cancel,
+    work: impl FnOnce() -> std::result::Result<T, Failure> + Send + 'static,
+) -> Result<Object<'env>> {
+    let (promise, object) = Promise::new(env)?;
+    let submitted = pool::LONG.submit_cancellable(cancel, move || promise.settle(work()));
+    submitted.map_err(|(error, _)| no_thread(error).throw(env))?;
+    Ok(object)
+}
+
+fn no_thread(error: io::Error) -> Failure {
+    Failure::scarce("start", "a thread", error)
+}
+
 /// Has `job` done by `pool`.
 pub(crate) fn submit(
     env: &Env,
     pool: &'static Pool,
     job: impl FnOnce() + Send + 'static,
 ) -> Result<()> {
-    pool.submit(job).map_err(|(error, _)| Failure::scarce("start", "a thread", error).throw(env))
+    pool.submit(job).map_err(|(error, _)| no_thread(error).throw(env))
 }

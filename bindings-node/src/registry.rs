@@ -10,8 +10,7 @@ use skep::image::registry::{self, Credentials};
 use crate::cancel::Cancel;
 use crate::command::milliseconds;
 use crate::error::Failure;
-use crate::pool;
-use crate::promise::offload;
+use crate::promise::offload_long;
 use crate::results::Descriptor;
 
 /// [`registry::Registries`].
@@ -103,7 +102,7 @@ impl Registries {
         work: impl FnOnce(&registry::Registries) -> skep::Result<T> + Send + 'static,
     ) -> Result<Object<'env>> {
         let registries = self.0.cancellable(&cancel.0);
-        offload(env, &pool::LONG, move || work(&registries).map_err(Failure::from))
+        offload_long(env, &cancel.0, move || work(&registries).map_err(Failure::from))
     }
 }
 

@@ -1,7 +1,7 @@
 // Registries, and images out of containers: what the behaviours cannot say of Node.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,9 @@ import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 
-import { CancelledError, Engine, InvalidStateError, PermissionDeniedError, Registries } from 'skep';
+import {
+  CancelledError, Engine, InvalidStateError, PermissionDeniedError, Registries, TimeoutError,
+} from 'skep';
 import { IMAGE, rejection, temporary, testEngine, until } from '../testing/support.mjs';
 
 const { engine, directory, store, tar } = await testEngine();
@@ -134,6 +136,50 @@ test('pulls that hang hold up neither starts, nor looks, nor files, and their th
   await until('the threads have ended', () => named('skep-images').length === 0);
   // And come again.
   assert.ok((await images.diskUsage()).images.length >= 2);
+});
+
+test('an abort of what still waits for a thread waits for no other', async () => {
+  const { name, registries: access, sockets } = await silent();
+  const controllers = Array.from({ length: 70 }, () => new AbortController());
+  const pulls = controllers.map(({ signal }, n) =>
+    rejection(images.pull(`${name}/q${n}:1`, { registries: access, signal })),
+  );
+  await until('the others hang', () => sockets.size === 64);
+  controllers.at(-1).abort();
+  const error = await Promise.race([pulls.at(-1), delay(20_000, { name: 'nothing' }, { ref: false })]);
+  assert.equal(error.name, 'AbortError');
+  assert.equal(sockets.size, 64);
+  for (const controller of controllers) controller.abort();
+  await Promise.all(pulls);
+});
+
+test('names that wait for another process hold up no start, and can be aborted', async () => {
+  // It says so when it has the lock, and has it until its input ends.
+  const holder = spawn('flock', [join(store, 'images.lock'), 'sh', '-c', 'echo; read line']);
+  try {
+    await once(holder.stdout, 'data');
+    const { signal } = new AbortController();
+    const tag = (options) => images.tag(IMAGE, 'localhost/skep-tagged:1', options);
+    const tags = Array.from({ length: 4 }, () => tag({ signal }));
+    const run = engine.run(IMAGE, ['echo', 'on']);
+    const { stdout } = await Promise.race([run, delay(20_000, {}, { ref: false })]);
+    assert.equal(stdout, 'on\n');
+    assert.equal((await rejection(tag({ signal: AbortSignal.timeout(20) }))).name, 'AbortError');
+    holder.stdin.end();
+    await Promise.all(tags);
+  } finally {
+    holder.stdin.end();
+  }
+  await images.remove('localhost/skep-tagged:1');
+});
+
+test('a registry that is silent is told of in words', async () => {
+  const { name, registries: access } = await silent();
+  const reach = new Registries(access, { attempts: 1, timeoutMs: 50, credentialFiles: [] });
+  const error = await rejection(reach.ping(name));
+  assert.ok(error instanceof TimeoutError);
+  assert.match(error.message, /^cannot ping localhost:\d+: .*it does not answer in time;/);
+  assert.ok(!('status' in error));
 });
 
 test('progress: the last report of each blob comes before the end, and a slow callback gets fewer', async () => {

@@ -727,6 +727,40 @@ def test_cancelling_a_task_ends_its_pull(store: Path, silent: socket.socket) -> 
     asyncio.run(main())
 
 
+def test_pulls_that_hang_hold_up_nothing_in_the_loop(store: Path, silent: socket.socket) -> None:
+    name = name_of(silent)
+    silent.setblocking(False)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with skep.aio.Engine(store) as engine:
+            # More than there are threads for.
+            pulls = [
+                asyncio.ensure_future(
+                    engine.images.pull(f"{name}/any{number}:1", registries={name: HTTP})
+                )
+                for number in range(70)
+            ]
+            # The loop's executor is the program's: names are resolved by it.
+            assert await asyncio.wait_for(asyncio.to_thread(int), 20) == 0
+            image = await asyncio.wait_for(engine.images.find(IMAGE), 20)
+            assert image.references == [IMAGE]
+            connections = [(await loop.sock_accept(silent))[0] for _ in range(20)]
+            # The last waits for a thread, and not for one to end.
+            for pull in (pulls[-1], pulls[0]):
+                pull.cancel()
+                done, _ = await asyncio.wait([pull], timeout=20)
+                assert pull in done
+                assert pull.cancelled()
+            for pull in pulls:
+                pull.cancel()
+            await asyncio.gather(*pulls, return_exceptions=True)
+            for connection in connections:
+                connection.close()
+
+    asyncio.run(main())
+
+
 def test_cancelling_a_first_start_ends_its_unpacking(rootfs: Path, directory: Path) -> None:
     async def main() -> None:
         async with skep.aio.Engine(directory) as engine:

@@ -11,8 +11,8 @@
 4950
 
 Waiting takes no thread: the loop watches file descriptors. Starts, of a few milliseconds each, are
-made by four threads of this module's own; what is done with images is done in the loop's default
-executor, one thread each, and cancelling the task ends it.
+made by four threads of this module's own; what is done with images is done by up to 64 others, one
+each, and cancelling the task ends it.
 Options, results and exceptions are those of `skep`. A loop needs `add_reader`, as all of asyncio's
 have on Linux.
 """
@@ -555,12 +555,18 @@ _R = TypeVar("_R", bound=_Running)
 
 
 def _new_threads() -> None:
-    """The threads that start and end containers. A forked copy of this program has none of them."""
-    global _threads
+    """The threads that start and end containers, and those for what may take long.
+
+    The loop's executor has few, and what the program does in it, as resolving names, is not to wait
+    for registries that are silent. A forked copy of this program has none of them.
+    """
+    global _threads, _long
     _threads = ThreadPoolExecutor(4, thread_name_prefix="skep")
+    _long = ThreadPoolExecutor(64, thread_name_prefix="skep-images")
 
 
 _threads: ThreadPoolExecutor
+_long: ThreadPoolExecutor
 _new_threads()
 os.register_at_fork(after_in_child=_new_threads)
 
@@ -573,15 +579,17 @@ async def _in_thread(work: Callable[[], T]) -> T:
 async def _cancellable(work: Callable[[_skep.Cancel], T], cancel: _skep.Cancel | None = None) -> T:
     """What may take long, in a thread. If this is cancelled, so is the work, and has then ended."""
     cancel = cancel or _skep.Cancel()
-    working = asyncio.get_running_loop().run_in_executor(None, work, cancel)
+    begun = _long.submit(work, cancel)
+    working = asyncio.wrap_future(begun)
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
         cancel.cancel()
-        while not working.done():
+        # What still waits for a thread has none to wait for: it never begins.
+        while not begun.cancel() and not working.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([working])
-        if not working.cancelled():
+        if working.done() and not working.cancelled():
             # Nobody else looks at it, of which asyncio would complain.
             working.exception()
         raise
