@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -36,6 +37,10 @@ use crate::{Error, ErrorKind, Result};
 /// Layers that are inflated at once: the one that is unpacked, and the next. Each may take 6 MiB of
 /// chunks and 8 MiB of a window.
 const AHEAD: usize = 2;
+
+/// How long one whose blobs are all here waits for another that unpacks the same: a pull is at it for as
+/// long as its registry takes, which may be for ever. What both then unpack, the first one publishes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the names of locks begin with that are no image's.
 pub(super) const TURN: &str = "layer-";
@@ -72,7 +77,7 @@ impl Images {
             None => {
                 let budget = self.budget(image.size());
                 let (manifest, config) = (image.manifest(), image.config());
-                Unpacking::begin(&self.layout, manifest, config, &budget, true)?
+                Unpacking::begin(&self.layout, manifest, config, &budget, Some(PATIENCE))?
             }
         };
         unpacking.go_on(&|i| self.stored(&image.manifest().layers[i]), unpacked)?;
@@ -113,7 +118,8 @@ struct Work<'a> {
     staging: Staging<'a>,
     /// The numbers of the layers that are unpacked in `staging`.
     fresh: Vec<usize>,
-    _turn: Turn,
+    /// `None` if whoever has it took too long.
+    _turn: Option<Turn>,
 }
 
 /// The right to unpack what stands on a layer, and the layer itself.
@@ -131,13 +137,14 @@ impl Drop for Turn {
 
 impl<'a> Unpacking<'a> {
     /// Finds out what is missing, which may become what is in `budget`. While another unpacks the
-    /// same, it `waits` or fails with `InUse`.
+    /// same, it waits for as long as there is `patience` and then unpacks, too; without any it fails
+    /// with `InUse`.
     pub(super) fn begin(
         layout: &'a Layout,
         manifest: &Manifest,
         config: &ImageConfig,
         budget: &Budget,
-        waits: bool,
+        patience: Option<Duration>,
     ) -> Result<Self> {
         let chain_ids = config.chain_ids();
         let layer = |i: usize| Layer {
@@ -153,7 +160,12 @@ impl<'a> Unpacking<'a> {
         let layers: Vec<Layer> = (0..chain_ids.len()).map(layer).collect();
         let mut work = None;
         while let Some(lowest) = layers.iter().find(|layer| !layer.place.exists()) {
-            let turn = Turn::take(layout, &lowest.meta.chain_id, waits)?;
+            let chain_id = &lowest.meta.chain_id;
+            let turn = Turn::take(layout, chain_id, patience.unwrap_or_default())?;
+            if turn.is_none() && patience.is_none() {
+                let subject = format!("layer {chain_id}");
+                return Err(Error::new(ErrorKind::InUse, "unpack", subject));
+            }
             if !lowest.place.exists() {
                 work = Some(Work { staging: layout.stage()?, fresh: Vec::new(), _turn: turn });
                 break;
@@ -294,15 +306,11 @@ impl Layer {
 }
 
 impl Turn {
-    fn take(layout: &Layout, chain_id: &Digest, waits: bool) -> Result<Turn> {
+    /// `None` if another has it, and for as long as there is `patience`.
+    fn take(layout: &Layout, chain_id: &Digest, patience: Duration) -> Result<Option<Turn>> {
         let path = layout.path("locks").join(format!("{TURN}{}", chain_id.hex()));
-        let lock = match waits {
-            true => Lock::exclusive(&path, &layout.cancel)?,
-            false => Lock::try_exclusive(&path)?.ok_or_else(|| {
-                Error::new(ErrorKind::InUse, "unpack", format!("layer {chain_id}"))
-            })?,
-        };
-        Ok(Turn { path, _lock: lock })
+        let lock = Lock::exclusive_within(&path, patience, &layout.cancel)?;
+        Ok(lock.map(|lock| Turn { path, _lock: lock }))
     }
 }
 
@@ -353,14 +361,16 @@ mod tests {
         let archive = docker_archive(&config(&layers), &layers, &["app:1"]);
         let image = store.images.load(store.file("app.tar", &archive)).unwrap();
         let layout = &store.images.layout;
-        let begin = |waits| {
-            Unpacking::begin(layout, image.manifest(), image.config(), &Budget::default(), waits)
+        let begin = |patience| {
+            let budget = Budget::default();
+            Unpacking::begin(layout, image.manifest(), image.config(), &budget, patience)
         };
-        let mut first = begin(true).unwrap();
+        let mut first = begin(Some(PATIENCE)).unwrap();
         assert!(first.work.is_some());
-        assert_eq!(begin(false).err().unwrap().kind(), ErrorKind::InUse);
+        assert_eq!(begin(None).err().unwrap().kind(), ErrorKind::InUse);
         std::thread::scope(|scope| {
-            let others: Vec<_> = (0..4).map(|_| scope.spawn(|| begin(true).unwrap())).collect();
+            let others: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| begin(Some(PATIENCE)).unwrap())).collect();
             let stored = |i: usize| store.images.stored(&image.manifest().layers[i]);
             // What fails is begun with again, and what was done is kept.
             let fails = |i: usize| match i {
@@ -398,7 +408,8 @@ mod tests {
         let remove = |layer: &Path| fs::remove_dir_all(layer.parent().unwrap()).unwrap();
         for missing in [1, 2] {
             places[missing..].iter().for_each(|layer| remove(layer));
-            let begin = || Unpacking::begin(layout, manifest, image.config(), &budget, true);
+            let begin =
+                || Unpacking::begin(layout, manifest, image.config(), &budget, Some(PATIENCE));
             let mut begun = begin().unwrap();
             begun.go_on(&stored, &|_| {}).unwrap();
             // As another image that had it is removed, before this one is there.
@@ -421,7 +432,8 @@ mod tests {
         let image = store.images.load(store.file("app.tar", &archive)).unwrap();
         let (layout, manifest) = (&store.images.layout, image.manifest());
         let budget = Budget::new(Some((layers[0].len() + layers[1].len()) as u64), 0);
-        let mut begun = Unpacking::begin(layout, manifest, image.config(), &budget, true).unwrap();
+        let mut begun =
+            Unpacking::begin(layout, manifest, image.config(), &budget, Some(PATIENCE)).unwrap();
         let stored = |i: usize| store.images.stored(&manifest.layers[i]);
         let first_fails = |i: usize| match i {
             0 => Ok(Source::Stored(HashReader::new(tempfile::tempfile().unwrap()))),
@@ -435,6 +447,33 @@ mod tests {
     }
 
     #[test]
+    fn who_waited_long_enough_goes_on_without_a_turn() {
+        if !is_root() {
+            return;
+        }
+        let store = Store::new();
+        let layers = [Tar::new().file("a", b"1").end()];
+        let archive = docker_archive(&config(&layers), &layers, &["app:1"]);
+        let image = store.images.load(store.file("app.tar", &archive)).unwrap();
+        let layout = &store.images.layout;
+        let stored = |i: usize| store.images.stored(&image.manifest().layers[i]);
+        let begin = |patience| {
+            let budget = Budget::default();
+            Unpacking::begin(layout, image.manifest(), image.config(), &budget, patience).unwrap()
+        };
+        let (mut slow, mut quick) = (begin(Some(PATIENCE)), begin(Some(Duration::from_millis(1))));
+        assert!(quick.work.as_ref().unwrap()._turn.is_none());
+        quick.go_on(&stored, &|_| {}).unwrap();
+        let places = quick.publish(&image).unwrap();
+        // What was begun before is as good.
+        slow.go_on(&stored, &|_| {}).unwrap();
+        assert_eq!(slow.publish(&image).unwrap(), places);
+        assert_eq!(std::fs::read(places[0].join("a")).unwrap(), b"1");
+        assert_eq!(layout.names("locks").unwrap(), [""; 0]);
+        assert_eq!(layout.names("staging").unwrap(), [""; 0]);
+    }
+
+    #[test]
     fn no_two_have_the_same_turn() {
         let store = Store::new();
         let (layout, chain_id) = (&store.images.layout, Digest::of(b""));
@@ -444,7 +483,10 @@ mod tests {
             for _ in 0..6 {
                 scope.spawn(|| {
                     for _ in 0..10_000 {
-                        let Ok(turn) = Turn::take(layout, &chain_id, false) else { continue };
+                        let Some(turn) = Turn::take(layout, &chain_id, Duration::ZERO).unwrap()
+                        else {
+                            continue;
+                        };
                         assert_eq!(holders.fetch_add(1, count), 0);
                         holders.fetch_sub(1, count);
                         drop(turn);

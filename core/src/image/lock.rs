@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -26,6 +26,25 @@ impl Lock {
     /// Waits for the lock on `path`, which is created if need be.
     pub(super) fn exclusive(path: &Path, cancel: &Cancel) -> Result<Self> {
         Lock::wait(path, FlockOperation::LockExclusive, cancel)
+    }
+
+    /// Waits for the lock for so long, and then goes without.
+    pub(super) fn exclusive_within(
+        path: &Path,
+        patience: Duration,
+        cancel: &Cancel,
+    ) -> Result<Option<Self>> {
+        let until = Instant::now() + patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let lock = Lock::try_exclusive(path)?;
+            if lock.is_some() || Instant::now() >= until {
+                return Ok(lock);
+            }
+            cancel.check("lock", &path.display().to_string())?;
+            cancel.wait(pause, || false);
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
     }
 
     /// Waits for a lock that others may hold, too.

@@ -134,6 +134,7 @@ impl Client {
 
     /// As [`send`](Self::send), once, but for the right to be let in.
     pub(super) fn send_once(&self, request: &Request<'_>) -> Outcome<Response> {
+        self.shared.check_host()?;
         let slot = self.slot(&request.url);
         let known = self.hold(&slot)?.clone();
         let mut response = self.follow(request, known.as_deref())?;

@@ -254,7 +254,7 @@ impl<'a> Pull<'a> {
     fn begin(&self, found: &Found<'_>, config: &ImageConfig) -> Option<Unpacking<'a>> {
         let layout = &self.images.layout;
         let budget = self.images.budget(found.manifest.size());
-        let begin = || Unpacking::begin(layout, &found.manifest, config, &budget, false).ok();
+        let begin = || Unpacking::begin(layout, &found.manifest, config, &budget, None).ok();
         self.options.unpack.then(|| without_file_size_signal(begin)).flatten()
     }
 

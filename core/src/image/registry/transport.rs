@@ -208,6 +208,15 @@ impl<R: Read> Read for Reader<R> {
 }
 
 impl Shared {
+    /// Refuses in a forked copy of the host, in which a lock may be held for ever.
+    pub(super) fn check_host(&self) -> Outcome<()> {
+        if self.host.is_current() {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorKind::InvalidState, "this process is a forked copy")
+            .fix("open the registries and the store anew there"))
+    }
+
     /// Sends `request` with `authorization` to the host it names, and waits until it answers or
     /// `cancel` says not to.
     pub(super) fn exchange(
@@ -230,10 +239,7 @@ impl Shared {
         cancel: &Cancel,
     ) -> Outcome<Response> {
         let host = request.url.authority();
-        if !self.host.is_current() {
-            return Err(Failure::new(ErrorKind::InvalidState, "this process is a forked copy")
-                .fix("open the registries and the store anew there"));
-        }
+        self.check_host()?;
         let agent = self.agent(&request.url);
         check_proxy(&agent, &request.url)?;
         let mut builder = ureq::http::Request::builder()
