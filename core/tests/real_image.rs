@@ -6,12 +6,13 @@
 
 mod trees;
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use skep::image::Images;
-use trees::{assert_same, describe, merged, tree};
+use trees::{File, assert_same, describe, merged, tree};
 
 fn cache() -> Option<PathBuf> {
     let cache = std::env::var_os("SKEP_TEST_IMAGES").map(PathBuf::from);
@@ -36,21 +37,7 @@ fn the_layers_are_what_umoci_unpacks() {
     let layers = image.layers().unwrap();
     let ours = merged(&layers);
 
-    let started = describe(dir.path()).mtime;
-    let bundle = dir.path().join("bundle");
-    let mut name = cache.join("app-oci").into_os_string();
-    name.push(":app");
-    let umoci = Command::new("umoci").args(["unpack", "--image"]).arg(name).arg(&bundle).output();
-    let umoci = umoci.unwrap();
-    assert!(umoci.status.success(), "{}", String::from_utf8_lossy(&umoci.stderr));
-    let mut theirs = tree(&bundle.join("rootfs"));
-    for (name, theirs) in &mut theirs {
-        // Directories that the upper layer only implies: umoci leaves them the time of unpacking.
-        if theirs.mtime >= started && theirs.mode & 0o170_000 == 0o040_000 {
-            theirs.mtime = ours.get(name).map_or(theirs.mtime, |ours| ours.mtime);
-        }
-    }
-    assert_same(&ours, &theirs);
+    assert_same(&ours, &by_umoci(&cache.join("app-oci"), "app", dir.path(), &ours));
 
     assert!(ours.len() > 2000, "{} files", ours.len());
     let file = |name: &str| ours.get(Path::new(name));
@@ -58,6 +45,98 @@ fn the_layers_are_what_umoci_unpacks() {
     assert_eq!(file("usr/lib/skep/through-usrmerge").unwrap().owner, (33, 33));
     assert_eq!(file("usr/bin/linked-sh").unwrap().contents, file("usr/bin/dash").unwrap().contents);
     assert_eq!(file("usr/bin/capable").unwrap().xattrs.len(), 2);
+}
+
+type Tree = BTreeMap<PathBuf, File>;
+
+/// What umoci unpacks of the image `tag` in an OCI layout, in `dir`.
+fn by_umoci(layout: &Path, tag: &str, dir: &Path, ours: &Tree) -> Tree {
+    let started = describe(dir).mtime;
+    let bundle = dir.join("bundle");
+    let name = format!("{}:{tag}", layout.display());
+    run(Command::new("umoci").args(["unpack", "--image", &name]).arg(&bundle));
+    let mut theirs = tree(&bundle.join("rootfs"));
+    take_times_of_implied(&mut theirs, started, ours);
+    theirs
+}
+
+/// Directories that a layer only implies: others leave them the time of unpacking, and skep gives them
+/// the lower layer's.
+fn take_times_of_implied(theirs: &mut Tree, started: (i64, i64), ours: &Tree) {
+    for (name, theirs) in theirs {
+        if theirs.mtime >= started && theirs.mode & 0o170_000 == 0o040_000 {
+            theirs.mtime = ours.get(name).map_or(theirs.mtime, |ours| ours.mtime);
+        }
+    }
+}
+
+/// What podman makes of it, in a storage of its own whose driver mounts nothing.
+fn by_podman(layout: &Path, tag: &str, dir: &Path, ours: &Tree) -> Tree {
+    let started = describe(dir).mtime;
+    let at = |name: &str| dir.join(name).display().to_string();
+    let podman = |arguments: &[&str]| {
+        let storage = ["--storage-driver", "vfs", "--root", &at("podman"), "--runroot", &at("run")];
+        run(Command::new("podman").args(storage).args(arguments).current_dir(dir))
+    };
+    // It makes a name of the path, which must be one.
+    std::os::unix::fs::symlink(layout, dir.join("layout")).unwrap();
+    let id = podman(&["pull", "--quiet", &format!("oci:layout:{tag}")]);
+    let mut theirs = tree(Path::new(podman(&["image", "mount", id.trim()]).trim()));
+    take_times_of_implied(&mut theirs, started, ours);
+    // A root that no layer speaks of is 0555 there; skep's, as umoci's, can be written to by root.
+    theirs.get_mut(Path::new("")).unwrap().mode = 0o040_755;
+    theirs
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[ignore = "takes a minute and the image that tests/images/big.sh makes; for hand, with --ignored"]
+fn a_large_image_is_what_umoci_and_podman_unpack() {
+    let cache = cache().unwrap().join("big-oci");
+    let (dir, images) = store();
+    let all = images.load_all(&cache).unwrap();
+    // The other one, its sibling, comes second.
+    let layers = all[0].layers().unwrap();
+    assert!(layers.len() >= 5);
+    let ours = merged(&layers);
+    assert!(ours.values().map(|file| file.size).sum::<u64>() > 500 << 20);
+    assert_same(&ours, &by_umoci(&cache, "big", dir.path(), &ours));
+    assert_same(&ours, &by_podman(&cache, "big", dir.path(), &ours));
+}
+
+/// Not a test of its own: a process that unpacks the image and nothing else.
+#[test]
+fn unpacking_process() {
+    let Some(directory) = std::env::var_os("SKEP_TEST_UNPACKS_IN") else { return };
+    let images = Images::open(Path::new(&directory)).unwrap();
+    let image = images.find(&images.list().unwrap()[0].id.to_string()).unwrap();
+    let kib = |field: &str| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+    };
+    // The peak begins anew: proc_pid_clear_refs(5).
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = kib("VmRSS:");
+    image.layers().unwrap();
+    let added = kib("VmHWM:") - before;
+    assert!((1024..64 << 10).contains(&added), "{added} KiB");
+}
+
+#[test]
+fn unpacking_takes_little_memory() {
+    let Some(cache) = cache() else { return };
+    let (dir, images) = store();
+    images.load(cache.join("app-oci.tar")).unwrap();
+    let mut this = Command::new(std::env::current_exe().unwrap());
+    this.args(["--exact", "unpacking_process"]).env("SKEP_TEST_UNPACKS_IN", dir.path());
+    assert!(run(&mut this).contains("1 passed"));
+    assert_ne!(std::fs::read_dir(dir.path().join("layers")).unwrap().count(), 0);
 }
 
 #[test]
