@@ -1,8 +1,8 @@
 //! Every operation on a store is killed, or meets a full disk, at every one of its system calls.
 //!
-//! `core/tests/killed_store.rs` kills at instants of the clock; here they are enumerated. For each
-//! operation a run that is left alone counts its system calls. Then it is run again and again on a
-//! copy of the same store, and ends before a call, chosen evenly over all of them. What must hold:
+//! Instants of the clock would be others in each run; calls can be enumerated. For each operation a
+//! run that is left alone counts its system calls. Then it is run again and again on a copy of the
+//! same store, and ends before a call, chosen evenly over all of them. What must hold:
 //! the store opens, is consistent, and is as before the operation or as after it; and the operation
 //! done again succeeds, a pull without fetching anything twice.
 //!
