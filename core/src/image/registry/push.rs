@@ -106,10 +106,10 @@ impl PushOptions {
         self
     }
 
-    /// Sends blobs in pieces of so many bytes, for registries and proxies that bound a request.
+    /// Sends blobs in pieces of so many bytes, at least 2, for registries and proxies that bound a
+    /// request.
     pub fn chunk(mut self, bytes: u64) -> Self {
-        // A session with one byte looks like one with none.
-        self.chunk = Some(bytes.max(2));
+        self.chunk = Some(bytes);
         self
     }
 
@@ -160,10 +160,10 @@ impl Images {
     /// After an error the registry may have blobs more, and no other image under that name.
     ///
     /// # Errors
-    /// `InvalidInput` for a bad reference or one with another digest; `NotFound` if the image was
-    /// removed, or the registry does not know the name; `PermissionDenied` if it does not let one
-    /// push there; `TimedOut`, `ResourceExhausted`, `Io` and `Cancelled` as for
-    /// [`pull`](Self::pull).
+    /// `InvalidInput` for a bad reference or one with another digest, or for pieces of less than 2
+    /// bytes; `NotFound` if the image was removed, or the registry does not know the name;
+    /// `PermissionDenied` if it does not let one push there; `TimedOut`, `ResourceExhausted`, `Io` and
+    /// `Cancelled` as for [`pull`](Self::pull).
     ///
     /// Source: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push>
     pub fn push(&self, image: &Image, reference: &str, options: &PushOptions) -> Result<Digest> {
@@ -172,6 +172,12 @@ impl Images {
             return Err(Error::invalid_input(OPERATION, reference)
                 .cause(format!("the image's digest is {}", image.digest()))
                 .fix("name it by a tag"));
+        }
+        // A session with one byte looks like one with none.
+        if let Some(bytes) = options.chunk.filter(|bytes| *bytes < 2) {
+            return Err(Error::invalid_input(OPERATION, reference)
+                .cause(format!("pieces of {bytes} bytes were asked for"))
+                .fix("give at least 2, better some mebibytes"));
         }
         if let Some(wrong) = options.mount_from.iter().find(|from| !is_repository(from)) {
             return Err(Error::invalid_input(OPERATION, reference)
